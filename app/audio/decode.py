@@ -1,0 +1,77 @@
+"""An uploaded file to waveforms."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+from app.audio.collect import Collector
+from app.audio.ffmpeg import decode_ffmpeg
+from app.audio.packets import Decoded
+from app.audio.sniff import Container, sniff
+from app.audio.span import Span
+from app.audio.wav import Riff, decode_plain, read_riff
+from app.domain import Audio, Channel
+from app.errors import NoAudio, UnsupportedAudio
+
+_LOSSY_SLACK = 0.1  # seconds by which encoders' headers and frames differ anyway
+_BELIEVED = 86_400.0  # seconds; a file that says it misses more is damaged where it says so
+
+
+def decode(source: BinaryIO, *, channel: Channel = "mix", max_seconds: float) -> Audio:
+    """Decodes a WAV, FLAC, OGG (Vorbis, Opus), MP3, M4A or AAC file to 16 kHz waveforms.
+
+    `source` is seekable and read from its first byte; what it is is told by its bytes. `mix`
+    is the mean of all channels, `left` and `right` the first and the second, `split` both of
+    a stereo file. 16 kHz audio passes unchanged, other rates go through soxr (HQ). Samples
+    beyond ±1 stay. A damaged file gives what can be decoded, and warnings.
+
+    At most `max_seconds` seconds of the source are accepted and memory is bounded by them,
+    whatever the file claims or unpacks to. Safe to call from many threads, each with its own
+    source.
+
+    Raises NoAudio, UnsupportedAudio, TooLarge, and InvalidParameter for a channel that the
+    file does not have.
+    """
+    upload = Span(source)
+    if not len(upload):
+        raise NoAudio("The file is empty.")
+    sniffed = sniff(upload)
+    if sniffed is None:
+        raise UnsupportedAudio("The file is not WAV, FLAC, OGG, MP3, M4A or AAC audio.")
+    collector = Collector(channel, max_seconds)
+    if sniffed.container == "wav":
+        riff = read_riff(upload)
+        decoded = _decode_wav(source, riff, collector)
+        if riff.missing:
+            decoded.expected = collector.seconds * riff.declared / riff.size
+    else:
+        decoded = decode_ffmpeg(Span(source, sniffed.start), sniffed.container, collector)
+    seconds = collector.seconds
+    return Audio(
+        waveforms=collector.finish(),
+        warnings=_warnings(decoded, seconds, sniffed.container),
+        container=sniffed.container,
+        codec=decoded.codec,
+        sample_rate=decoded.sample_rate,
+        channels=decoded.channels,
+    )
+
+
+def _decode_wav(source: BinaryIO, riff: Riff, collector: Collector) -> Decoded:
+    if riff.compressed_codec:
+        return decode_ffmpeg(riff.as_compressed(source), "wav", collector)
+    codec = decode_plain(source, riff, collector)
+    return Decoded(codec, riff.rate, riff.channels)
+
+
+def _warnings(decoded: Decoded, seconds: float, container: Container) -> tuple[str, ...]:
+    cause = "Parts of the file are damaged" if decoded.good_after_bad else "The file ends early"
+    slack = 0.0 if container in ("wav", "flac") else _LOSSY_SLACK
+    missing = (decoded.expected or 0.0) - seconds
+    if slack + 1e-6 < missing < _BELIEVED:
+        digits = 1 if missing >= 0.1 else 3
+        told = f"{seconds:.{digits}f} s of {decoded.expected:.{digits}f} s could be decoded."
+        return (f"{cause}: {told}",)
+    if missing >= _BELIEVED or decoded.cut or decoded.bad_packets:
+        return (f"{cause}: {seconds:.1f} s could be decoded.",)
+    return ()

@@ -1,0 +1,45 @@
+"""The HTTP client that commands share."""
+
+from __future__ import annotations
+
+import httpx
+
+from app.errors import EmoseekError, Unauthorised, Unavailable
+from app.settings import Settings
+
+TIMEOUT_SECONDS = 120.0
+
+
+class Refused(EmoseekError):
+    """The service answered with an error."""
+
+
+def connect(settings: Settings, url: str | None) -> httpx.Client:
+    """A client of the running service; `url` overrides the settings' host and port."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    base = url or f"http://{host}:{settings.port}"
+    if "://" not in base:
+        base = f"http://{base}"
+    headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
+    return httpx.Client(base_url=base, headers=headers, timeout=TIMEOUT_SECONDS)
+
+
+def checked(response: httpx.Response) -> httpx.Response:
+    """The response, if it is a success.
+
+    Raises:
+        Refused: it is not; the message is the service's.
+    """
+    if response.is_success:
+        return response
+    try:
+        detail = response.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        detail = response.text[:200]
+    if response.status_code == Unauthorised.status:
+        raise Refused("The service wants a key, or another one; set EMOSEEK_API_KEY.")
+    raise Refused(f"The service answered {response.status_code}: {detail}")
+
+
+def unreachable(client: httpx.Client, cause: Exception) -> Unavailable:
+    return Unavailable(f"No service answers at {client.base_url} ({cause}). Start `emoseek serve`.")

@@ -1,0 +1,102 @@
+"""`emoseek serve` and `emoseek stop`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import sys
+from pathlib import Path
+
+import click
+
+from app.data_dir import Ownership, stop_owner
+from app.errors import SettingsError
+from app.settings import Settings, load_settings
+
+MAX_HEADER_BYTES = 65_536
+
+log = logging.getLogger(__name__)
+
+
+@click.command()
+@click.option("--host", help="Address to listen on (EMOSEEK_HOST).")
+@click.option("--port", type=int, help="TCP port (EMOSEEK_PORT).")
+@click.option("--data-dir", type=Path, help="Database, kept audio, index (EMOSEEK_DATA_DIR).")
+@click.option("--model", help="auto, bundled, a model id or a directory (EMOSEEK_MODEL).")
+@click.option("--replace", is_flag=True, help="First stop the service that owns the data dir.")
+def serve(
+    host: str | None, port: int | None, data_dir: Path | None, model: str | None, replace: bool
+) -> None:
+    """Serve the HTTP API; migrates the database first."""
+    settings = load_settings(host=host, port=port, data_dir=data_dir, model=model)
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    for chatty in ("httpx", "httpcore", "alembic", "faiss"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    if replace and (pid := stop_owner(settings.data_dir)) is not None:
+        click.echo(f"Stopped process {pid}.", err=True)
+    ownership = Ownership(settings.data_dir)
+
+    import uvicorn
+
+    from app.library import Library
+    from app.main import create_app
+
+    failures: list[str] = []
+
+    def fail(sentence: str) -> None:
+        failures.append(sentence)
+        server.should_exit = True
+
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings, lambda: Library(settings, ownership), fail),
+            log_config=None,
+            log_level=settings.log_level,
+            access_log=settings.log_level == "debug",
+            timeout_graceful_shutdown=8,
+            http="h11",  # the one with a limit on headers
+            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        )
+    )
+    with bind(settings) as listener:
+        address, port = listener.getsockname()[:2]
+        log.info("Listening on http://%s:%d", f"[{address}]" if ":" in address else address, port)
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it anew when it is done
+            server.run(sockets=[listener])
+    if failures:
+        click.echo(f"emoseek: {failures[0]}", err=True)
+        sys.exit(1)
+
+
+def bind(settings: Settings) -> socket.socket:
+    """A listening socket at the settings' address.
+
+    Raises:
+        SettingsError: the address cannot be had.
+    """
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+        family, _, _, _, address = found[0]
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except OSError as exc:
+        raise SettingsError(
+            f"EMOSEEK_HOST, EMOSEEK_PORT: {settings.host}:{settings.port} cannot be listened on "
+            f"({exc.strerror or exc})."
+        ) from exc
+
+
+@click.command()
+@click.option("--data-dir", type=Path, help="Whose owner to stop (EMOSEEK_DATA_DIR).")
+def stop(data_dir: Path | None) -> None:
+    """Stop the service that owns the data directory, and wait until it has stopped."""
+    settings = load_settings(data_dir=data_dir)
+    pid = stop_owner(settings.data_dir)
+    click.echo(
+        f"No service owns {settings.data_dir.resolve()}."
+        if pid is None
+        else f"Stopped process {pid}."
+    )

@@ -1,0 +1,73 @@
+"""Is it alive, is it ready, how is it doing."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel
+
+from app import __version__
+from app.domain import ClipFilter
+from app.errors import Unavailable
+from app.http.parameters import library_of
+from app.http.problems import responses
+from app.http.schemas import Status, StatusDatabase, StatusIndex, StatusModel
+from app.library import Library
+from app.store import clips
+
+router = APIRouter(tags=["operations"])
+
+
+class Health(BaseModel):
+    status: str
+
+
+@router.head("/healthz", include_in_schema=False)
+@router.get("/healthz", summary="The process lives")
+async def healthz() -> Health:
+    return Health(status="alive")
+
+
+@router.head("/readyz", include_in_schema=False)
+@router.get(
+    "/readyz",
+    responses=responses(),
+    summary="Model loaded and warm, database answers, index caught up",
+)
+def readyz(library: Library = Depends(library_of)) -> Health:
+    library.store.check()
+    if library.index.pending:
+        raise Unavailable(f"The index still lacks {library.index.pending} clips.")
+    return Health(status="ready")
+
+
+@router.get("/api/v1/status", responses=responses(), summary="The service's state")
+def status(request: Request, library: Library = Depends(library_of)) -> Status:
+    recogniser, index = library.recogniser, library.index
+    with library.store.read() as session:
+        stored = clips.count(session, ClipFilter())
+    return Status(
+        status=index.state,
+        version=__version__,
+        uptime_seconds=time.monotonic() - request.app.state.started,
+        model=StatusModel(
+            **dataclasses.asdict(recogniser.info),
+            runtime=recogniser.runtime,
+            device=recogniser.device,
+            dtype=recogniser.dtype,
+        ),
+        index=StatusIndex(
+            backend="faiss",
+            kind="flat",
+            state=index.state,
+            size=len(index),
+            expected=library.expected(),
+            dimension=recogniser.info.dimension,
+            pending=index.pending,
+            memory_bytes=index.memory_bytes,
+        ),
+        database=StatusDatabase(dialect=library.store.dialect, clips=stored),
+        requests=request.app.state.tally.figures(),
+    )

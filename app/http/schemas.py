@@ -1,0 +1,236 @@
+"""What the routes answer, field by field."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.domain import LABELS, Channel, Clip, DuplicateKind, Granularity, ModelInfo
+from app.library.search import Neighbour
+
+DUPLICATE_OF = "Lowest live clip with the same bytes or the same decoded samples."
+
+Scores = dict[str, float]
+
+
+class Model(BaseModel):
+    """A model is its id and the SHA-256 of its weights, config, tokens and dtype class."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    digest: str
+    dimension: int = Field(description="Numbers in an embedding.")
+    bundled: bool = Field(description="True for the small model that ships with the service.")
+
+
+class FrameScores(BaseModel):
+    hop: float = Field(description="Seconds between frames; frame t begins at hop·t.")
+    emotions: list[str] = Field(description="(T,) the largest score's label of each frame.")
+    scores: dict[str, list[float]] = Field(description="(T,) scores of each label.")
+
+
+class RecogniseAnswer(BaseModel):
+    """One stored clip and what was heard in it."""
+
+    success: bool
+    result_dir: str = Field(description="Relative to the service's working directory.")
+    emotion: str = Field(description="The label with the largest score.")
+    confidence: float = Field(description="Its score.")
+    scores: Scores = Field(description="All nine labels; they sum to 1.")
+    granularity: Granularity
+    embedding_saved: bool
+    processed_audio_path: str = Field(description="The 16 kHz mono audio that the model heard.")
+    embedding_path: str | None = Field(
+        None, description="float32 .npy, (D,) or (T, D); only with extract_embedding=true."
+    )
+    clip_id: int = Field(description="≥ 1, never reused.")
+    indexed: bool = Field(description="False until the index has it, and with index=false.")
+    channel: Channel
+    duration: float = Field(description="Seconds.")
+    warnings: list[str] = Field(
+        description="What was wrong with audio that was still decodable; fields that were ignored."
+    )
+    model: Model
+    duplicate_of: int | None = Field(description=DUPLICATE_OF)
+    duplicate_kind: DuplicateKind | None
+    frames: FrameScores | None = Field(None, description="Only with granularity=frame.")
+    channels: dict[str, RecogniseAnswer] | None = Field(
+        None, description="Only with channel=split: the right channel's answer under `right`."
+    )
+
+
+class ClipView(BaseModel):
+    """A stored clip."""
+
+    clip_id: int
+    stored_at: dt.datetime
+    recorded_at: dt.datetime | None
+    duration: float = Field(description="Seconds.")
+    channel: Channel
+    emotion: str
+    confidence: float
+    scores: Scores
+    customer_id: str | None
+    call_id: str | None
+    agent_id: str | None
+    tags: list[str]
+    metadata: dict[str, Any]
+    indexed: bool = Field(description="Whether searches find it now.")
+    model: Model
+    file_sha256: str = Field(description="Of the bytes that were posted.")
+    has_audio: bool = Field(description="Whether /audio has it.")
+
+    @classmethod
+    def of(cls, clip: Clip, indexed: bool) -> ClipView:
+        return cls(**_clip_fields(clip, indexed))
+
+
+class ClipDetail(ClipView):
+    """One clip, with what it is a duplicate of."""
+
+    duplicate_of: int | None = Field(description=DUPLICATE_OF)
+    duplicate_kind: DuplicateKind | None
+
+    @classmethod
+    def with_duplicate(
+        cls, clip: Clip, indexed: bool, same: tuple[int, DuplicateKind] | None
+    ) -> ClipDetail:
+        duplicate_of, kind = same or (None, None)
+        return cls(**_clip_fields(clip, indexed), duplicate_of=duplicate_of, duplicate_kind=kind)
+
+
+class ClipPage(BaseModel):
+    clips: list[ClipView]
+    next_cursor: str | None = Field(description="For the next page; null on the last.")
+
+
+class Count(BaseModel):
+    count: int
+
+
+class Deleted(BaseModel):
+    deleted: int = Field(description="Clips that are gone.")
+
+
+class FacetValue(BaseModel):
+    value: str | None
+    count: int
+
+
+class Facets(BaseModel):
+    facets: dict[str, list[FacetValue]] = Field(description="Most frequent first, up to 1000.")
+
+
+class IndexState(BaseModel):
+    state: str = Field(description="ready, building or degraded.")
+    build: int = Field(description="Which build of the index answered.")
+    pending: int = Field(description="Stored clips that the index still lacks.")
+
+
+class NeighbourView(BaseModel):
+    clip_id: int
+    similarity: float = Field(description="Cosine in [−1, 1] after the index's mean is removed.")
+    emotion: str
+    confidence: float
+    customer_id: str | None
+    call_id: str | None
+    agent_id: str | None
+    recorded_at: dt.datetime | None
+    duration: float = Field(description="Seconds.")
+    tags: list[str]
+
+    @classmethod
+    def of(cls, neighbour: Neighbour) -> NeighbourView:
+        clip = neighbour.clip
+        return cls(
+            clip_id=clip.id,
+            similarity=neighbour.similarity,
+            emotion=clip.emotion,
+            confidence=clip.confidence,
+            customer_id=clip.fields.customer_id,
+            call_id=clip.fields.call_id,
+            agent_id=clip.fields.agent_id,
+            recorded_at=clip.fields.recorded_at,
+            duration=clip.duration,
+            tags=list(clip.fields.tags),
+        )
+
+
+class SearchAnswer(BaseModel):
+    """Nearest first, equal similarities by lower id."""
+
+    clip_id: int | None = Field(None, description="The clip asked about, if one was.")
+    model: str = Field(description="Id of the model whose embeddings were compared.")
+    index: IndexState
+    neighbours: list[NeighbourView]
+
+
+class StatusModel(Model):
+    runtime: str
+    device: str
+    dtype: str
+
+
+class StatusIndex(BaseModel):
+    backend: str
+    kind: str
+    state: str
+    size: int
+    expected: int = Field(description="Stored clips that should be in the index.")
+    dimension: int
+    pending: int
+    memory_bytes: int
+
+
+class StatusDatabase(BaseModel):
+    dialect: str
+    clips: int
+
+
+class StatusRequests(BaseModel):
+    """Recognise requests since the start; the percentiles are over the last 1000 answered."""
+
+    total: int
+    succeeded: int
+    success_rate: float | None = Field(description="Null before the first.")
+    p50_ms: float | None
+    p95_ms: float | None
+
+
+class Status(BaseModel):
+    status: str
+    version: str
+    uptime_seconds: float
+    model: StatusModel
+    index: StatusIndex
+    database: StatusDatabase
+    requests: StatusRequests
+
+
+def model_view(info: ModelInfo) -> Model:
+    return Model.model_validate(info)
+
+
+def _clip_fields(clip: Clip, indexed: bool) -> dict[str, Any]:
+    return {
+        "clip_id": clip.id,
+        "stored_at": clip.stored_at,
+        "recorded_at": clip.fields.recorded_at,
+        "duration": clip.duration,
+        "channel": clip.channel,
+        "emotion": clip.emotion,
+        "confidence": clip.confidence,
+        "scores": dict(zip(LABELS, clip.scores, strict=True)),
+        "customer_id": clip.fields.customer_id,
+        "call_id": clip.fields.call_id,
+        "agent_id": clip.fields.agent_id,
+        "tags": list(clip.fields.tags),
+        "metadata": clip.fields.metadata,
+        "indexed": indexed,
+        "model": model_view(clip.model),
+        "file_sha256": clip.file_sha256,
+        "has_audio": clip.audio_key is not None,
+    }

@@ -1,0 +1,154 @@
+"""Files beside the database: kept audio, and the result directories of requests."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import io
+import json
+import os
+import re
+import shutil
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.audio import encode_flac, encode_wav
+from app.domain import Waveform
+
+RESULT_DIR_NAME = re.compile(r"outputs_\d{8}_\d{6}(_\d+)?")
+
+
+class KeptAudio:
+    """One 16 kHz FLAC a clip, in 256 directories by the first two letters of its key.
+
+    A file is written as KEY.new before its clip is committed and renamed after, so that what a
+    crash leaves behind can be told from what belongs to a clip.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def keep(self, waveform: Waveform) -> str:
+        """Write a waveform to disk, durably; returns its key, still to be settled."""
+        content = encode_flac(waveform)
+        key = f"{uuid.uuid4().hex}.flac"
+        path = self._unsettled(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with path.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            _sync_directory(path.parent)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return key
+
+    def settle(self, key: str) -> None:
+        """The clip of this key is committed."""
+        os.replace(self._unsettled(key), self.path(key))
+
+    def discard(self, key: str) -> None:
+        """The clip of this key was not committed."""
+        self._unsettled(key).unlink(missing_ok=True)
+
+    def path(self, key: str) -> Path:
+        return self._directory / key[:2] / key
+
+    def remove(self, key: str) -> None:
+        self.path(key).unlink(missing_ok=True)
+
+    def recover(self, committed: set[str]) -> int:
+        """After a crash: settle the files whose clip was committed, discard the others."""
+        found = 0
+        for path in self._directory.glob("??/*.flac.new"):
+            found += 1
+            key = path.name.removesuffix(".new")
+            (self.settle if key in committed else self.discard)(key)
+        return found
+
+    def _unsettled(self, key: str) -> Path:
+        return self._directory / key[:2] / f"{key}.new"
+
+
+class ResultDirs:
+    """The directories that clients of the HTTP interface read results from."""
+
+    def __init__(self, directory: Path, max_age_hours: float) -> None:
+        self._directory = directory
+        self._max_age = max_age_hours * 3600  # seconds
+
+    def create(self, waveform: Waveform, embedding: np.ndarray | None) -> Path:
+        """Make a directory that no other request has; returns its absolute path.
+
+        Args:
+            embedding: (D,) or (T, D) float32 to write beside the audio.
+        """
+        self._directory.mkdir(parents=True, exist_ok=True)
+        stem = dt.datetime.now().astimezone().strftime("outputs_%Y%m%d_%H%M%S")
+        name, number = stem, 1
+        while True:
+            try:
+                (self._directory / name).mkdir()
+                break
+            except FileExistsError:
+                name, number = f"{stem}_{number}", number + 1
+        path = self._directory.resolve() / name
+        try:
+            (path / "processed_audio.wav").write_bytes(encode_wav(waveform))
+            if embedding is not None:
+                array = io.BytesIO()
+                np.save(array, embedding, allow_pickle=False)
+                (path / "embedding.npy").write_bytes(array.getvalue())
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+        return path
+
+    def remove_old(self) -> int:
+        """Remove directories older than the setting; returns how many."""
+        removed = 0
+        if not self._directory.is_dir():
+            return 0
+        for path in self._directory.iterdir():
+            if RESULT_DIR_NAME.fullmatch(path.name) is None:
+                continue
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > self._max_age:
+                    shutil.rmtree(path)
+                    removed += 1
+        return removed
+
+
+def write_result(result_dir: Path, result: dict[str, Any]) -> None:
+    """Write result.json."""
+    text = json.dumps(result, ensure_ascii=False, indent=1)
+    (result_dir / "result.json").write_text(text, "utf-8")
+
+
+def remove_result_dir(result_dir: Path, clip_id: int) -> None:
+    """Remove a deleted clip's directory, unless it is another's now or no result directory."""
+    if RESULT_DIR_NAME.fullmatch(result_dir.name) is None:
+        return
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        result = json.loads((result_dir / "result.json").read_text("utf-8"))
+        if result.get("clip_id") == clip_id:
+            shutil.rmtree(result_dir)
+
+
+def as_clients_see(path: Path) -> str:
+    """A path relative to the working directory, with forward slashes."""
+    return os.path.relpath(path).replace(os.sep, "/")
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,227 @@
+"""The library of clips: the store is the truth, the index follows, the files go along."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.data_dir import Ownership
+from app.domain import Clip, ClipFilter, DuplicateKind
+from app.errors import NotFound, SettingsError
+from app.library.files import KeptAudio, ResultDirs, remove_result_dir
+from app.library.gate import Gate
+from app.library.keyed_locks import KeyedLocks
+from app.library.live_index import LiveIndex
+from app.recogniser import Recogniser, load
+from app.settings import Settings
+from app.store import Store, clips, database, embeddings, idempotency, models
+
+RETRY_SECONDS = 30.0  # after a maintenance task failed
+DATABASE_MARKER = "database"  # file that holds the id of the data directory's database
+
+log = logging.getLogger(__name__)
+
+
+class Library:
+    """Everything of one data directory, which it owns until closed.
+
+    Opening migrates the database, loads the model, and heals the index and the kept audio after
+    a crash.
+
+    Raises:
+        ModelError, SettingsError: the model cannot be had.
+        Unavailable: the database does not answer.
+    """
+
+    def __init__(self, settings: Settings, ownership: Ownership) -> None:
+        self.settings = settings
+        self._ownership = ownership
+        try:
+            self.store = Store(settings.sqlalchemy_url)
+            self.store.claim()
+            self.store.migrate()
+            self._match_data_dir()
+            self.recogniser, self.model_row, prior = self._load_model()
+            self.kept_audio = KeptAudio(settings.data_dir / "audio")
+            self.result_dirs = ResultDirs(settings.outputs_dir, settings.outputs_max_age_hours)
+            self.index = LiveIndex(
+                self.store,
+                self._index_dir(),
+                self.recogniser.info,
+                self.model_row,
+                prior,
+            )
+            self._recover()
+        except BaseException:
+            self._ownership.release()
+            raise
+        self.gate = Gate(settings.max_concurrency, settings.queue_length)
+        self.key_locks = KeyedLocks()
+        self._deleted = True  # since the last checkpoint, or by an earlier process
+        self._closing = threading.Event()
+        self._maintenance = threading.Thread(target=self._maintain, name="maintenance", daemon=True)
+        self._maintenance.start()
+
+    def close(self) -> None:
+        """Wait for the recognitions under way, save the index, give the data directory up."""
+        self._closing.set()
+        self.gate.close()
+        self._maintenance.join()
+        try:
+            self.store.close()
+            self.index.save()
+        finally:
+            self._ownership.release()
+
+    def clip(self, clip_id: int) -> Clip:
+        """Raises NotFound when there is no such clip."""
+        with self.store.read() as session:
+            clip = clips.get(session, clip_id)
+        if clip is None:
+            raise NotFound(f"There is no clip {clip_id}.")
+        return clip
+
+    def same_file(self, clip: Clip) -> tuple[int, DuplicateKind] | None:
+        """The lowest live clip that is the same file as `clip`, if that is another one."""
+        with self.store.read() as session:
+            found = clips.same_file(session, clip.file_sha256, clip.audio_sha256, clip.channel)
+        return None if found is None or found[0] == clip.id else found
+
+    def embedding(self, clip_id: int) -> NDArray[np.float32] | None:
+        """The (D,) embedding of a clip by the active model."""
+        with self.store.read() as session:
+            return embeddings.get(session, self.model_row, clip_id)
+
+    def change(self, clip_id: int, changes: dict[str, Any]) -> Clip:
+        """Replace some ClipFields of a clip. Raises NotFound."""
+        with self.store.write() as session:
+            if (clip := clips.get_locked(session, clip_id)) is not None:
+                clips.update(session, clip_id, dataclasses.replace(clip.fields, **changes))
+        return self.clip(clip_id)
+
+    def forget(self, clip_id: int) -> bool:
+        """Delete a clip: gone from rows, searches and files when this returns. False when there
+        is no such clip."""
+        with self.store.write() as session:
+            removed = clips.remove(session, [clip_id])
+        self._finish_removal(removed)
+        return bool(removed)
+
+    def forget_matching(self, wanted: ClipFilter) -> int:
+        """Delete the clips that match; returns how many."""
+        with self.store.write() as session:
+            removed = clips.remove(session, clips.matching_ids(session, wanted, lock=True))
+        self._finish_removal(removed)
+        return len(removed)
+
+    def _finish_removal(self, removed: list[clips.Deleted]) -> None:
+        if removed:
+            self.index.remove([gone.clip_id for gone in removed])
+            self._deleted = True
+            self._remove_files(removed)
+
+    def _remove_files(self, removed: list[clips.Deleted]) -> None:
+        for gone in removed:
+            if gone.audio_key is not None:
+                self.kept_audio.remove(gone.audio_key)
+            if gone.result_dir is not None:
+                remove_result_dir(Path(gone.result_dir), gone.clip_id)
+        with self.store.write() as session:
+            clips.files_removed(session, [gone.clip_id for gone in removed])
+
+    def expected(self) -> int:
+        """Number of stored clips that should be in the index."""
+        with self.store.read() as session:
+            return embeddings.count_indexable(session, self.model_row)
+
+    def _load_model(self) -> tuple[Recogniser, int, NDArray[np.float32]]:
+        with self.store.read() as session:
+            decided = models.active(session)
+        loaded = load(self.settings, decided.id if decided else None)
+        info = loaded.recogniser.info
+        with self.store.read() as session:
+            prior = models.prior_mean(session, info.digest)
+            strangers = models.clips_of_others(session, info.digest)
+        if strangers and not self.settings.allow_model_change:
+            others = ", ".join(f"{count} by {m.id} ({m.digest[:12]}…)" for m, count in strangers)
+            raise SettingsError(
+                f"EMOSEEK_MODEL: clips here were embedded by another model: {others}. Searches "
+                f"with {info.id} ({info.digest[:12]}…) would not find them. Start with the "
+                "earlier model, use another EMOSEEK_DATA_DIR and ingest again, or set "
+                "EMOSEEK_ALLOW_MODEL_CHANGE=true."
+            )
+        if prior is None:
+            prior = loaded.prior_mean()
+        with self.store.write() as session:
+            model_row = models.activate(session, info, prior)
+        return loaded.recogniser, model_row, prior
+
+    def _index_dir(self) -> Path:
+        """The active model's; snapshots of other models would keep deleted clips' vectors."""
+        top = self.settings.data_dir / "index"
+        mine = top / self.recogniser.info.digest[:16]
+        for other in top.glob("*"):
+            if other != mine:
+                shutil.rmtree(other)
+        return mine
+
+    def _match_data_dir(self) -> None:
+        """Refuse a database that this data directory's audio and index are not of."""
+        with self.store.write() as session:
+            identity = database.identity(session)
+        marker = self.settings.data_dir / DATABASE_MARKER
+        if not marker.exists():
+            marker.write_text(identity)
+        elif marker.read_text() != identity:
+            raise SettingsError(
+                "EMOSEEK_DATABASE_URL is not the database that EMOSEEK_DATA_DIR "
+                f"({self.settings.data_dir}) belongs to. Set the right one, or another directory."
+            )
+
+    def _recover(self) -> None:
+        """Finish what a crash interrupted: audio of committed clips, files of deleted ones."""
+        with self.store.read() as session:
+            committed, doomed = clips.audio_keys(session), clips.doomed(session)
+        if found := self.kept_audio.recover(committed):
+            log.info("A crash left %d audio files between two states.", found)
+        if doomed:
+            self._remove_files(doomed)
+
+    def _maintain(self) -> None:
+        """Repairs, snapshots and cleaning, each at its interval, until the library closes."""
+        tasks: list[tuple[float, Callable[[], None]]] = [
+            (1.0, self.index.maintain),
+            (60.0, self.index.audit),
+            (self.settings.snapshot_minutes * 60, self.index.save),
+            (min(600.0, self.settings.snapshot_minutes * 60), self._clean),
+        ]
+        due = [time.monotonic() + interval for interval, _ in tasks]
+        while not self._closing.wait(0.2):
+            for number, (interval, task) in enumerate(tasks):
+                if time.monotonic() < due[number]:
+                    continue
+                try:
+                    task()
+                    due[number] = time.monotonic() + interval
+                except Exception:  # whatever it was, the next try may do better
+                    log.exception("Maintenance failed and is tried again.")
+                    due[number] = time.monotonic() + max(interval, RETRY_SECONDS)
+
+    def _clean(self) -> None:
+        if removed := self.result_dirs.remove_old():
+            log.info("Removed %d old result directories.", removed)
+        with self.store.write() as session:
+            idempotency.expire(session, dt.datetime.now(dt.UTC))
+        if self._deleted:
+            self._deleted = False
+            self.store.checkpoint()

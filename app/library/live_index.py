@@ -1,0 +1,237 @@
+"""The vector index of the active model, kept equal to what the store says it should hold."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.domain import Embedding, ModelInfo
+from app.store import Store, embeddings
+from index import snapshot
+from index.contract import Hits
+from index.errors import SnapshotError, SnapshotNotFoundError
+from index.flat import FlatIndex
+from index.mean import build, needs_rebuild
+
+State = Literal["ready", "building", "degraded"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Current:
+    """One build of the index, and what was to be said of it when it was asked for."""
+
+    index: FlatIndex
+    state: State
+    build: int
+    pending: int
+
+    def search(self, vector: Embedding, k: int, allowed: NDArray[np.int64] | None = None) -> Hits:
+        """The k nearest of the allowed clips; see index.contract."""
+        return self.index.search(vector[None, :], k, allowed=allowed)[0]
+
+
+class LiveIndex:
+    """Searches never wait for a rebuild: it happens beside the index in use, then takes its place.
+
+    Args:
+        directory: where snapshots are kept.
+        model_row: the store's id of the active model.
+        prior: (D,) the mean assumed before any clip is stored.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        directory: Path,
+        model: ModelInfo,
+        model_row: int,
+        prior: NDArray[np.float32],
+    ) -> None:
+        self._store = store
+        self._directory = directory
+        self._model = model
+        self._model_row = model_row
+        self._prior = prior
+        self._changing = threading.Lock()  # add, remove and the switch to a new build
+        self._missed: set[int] = set()  # whose add failed; the next rebuild makes up for it
+        self._rebuilding = False
+        self._saved = (0, -1)  # build and changes that the newest snapshot holds
+        self._changes = 0
+        self._built_on = 0  # clips that the mean was taken from
+        self._in_use = self._open()  # an index and its build: one assignment changes both
+
+    @property
+    def state(self) -> State:
+        if self._missed:
+            return "degraded"
+        return "building" if self._rebuilding else "ready"
+
+    @property
+    def _index(self) -> FlatIndex:
+        return self._in_use[0]
+
+    @property
+    def build(self) -> int:
+        return self._in_use[1]
+
+    @property
+    def pending(self) -> int:
+        """Stored clips that the index still lacks."""
+        return len(self._missed)
+
+    @property
+    def mean(self) -> NDArray[np.float32]:
+        return self._index.mean
+
+    @property
+    def memory_bytes(self) -> int:
+        return self._index.memory_bytes
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __contains__(self, clip_id: int) -> bool:
+        return clip_id in self._index
+
+    def current(self) -> Current:
+        """The build in use now; it goes on answering when another takes its place."""
+        index, build = self._in_use
+        return Current(index, self.state, build, self.pending)
+
+    def add(self, clip_id: int, embedding: Embedding) -> bool:
+        """Add a committed clip. False when that failed: the next repair adds it."""
+        try:
+            with self._changing:
+                if clip_id not in self._index:
+                    self._index.add(np.array([clip_id], np.int64), embedding[None, :])
+                    self._changes += 1
+                with self._store.read() as session:  # deleted between its commit and here?
+                    if not embeddings.has(session, self._model_row, clip_id):
+                        self._index.remove(np.array([clip_id], np.int64))
+        except Exception:  # the clip is committed: whatever happened must not refuse it now
+            log.exception("Clip %d is stored but could not be added to the index.", clip_id)
+            self._missed.add(clip_id)
+            return False
+        return True
+
+    def remove(self, clip_ids: Sequence[int]) -> None:
+        """Remove clips that were deleted from the store; searches no longer return them."""
+        with self._changing:
+            self._index.remove(np.array(clip_ids, np.int64))
+            self._changes += 1
+
+    def maintain(self) -> None:
+        """Repair after a failed add, and renew the mean of a library that has grown."""
+        if self._missed or needs_rebuild(self._built_on, len(self._index)):
+            self.rebuild()
+
+    def audit(self) -> None:
+        """Make up for whatever the store and the index differ in, if they do."""
+        with self._store.read() as session:
+            if embeddings.count_indexable(session, self._model_row) == len(self):
+                return
+        with self._changing:
+            added, removed = self._reconcile(self._index)
+            if added or removed:
+                self._changes += 1
+                log.warning("The index lacked %d clips and had %d too many.", added, removed)
+
+    def rebuild(self) -> None:
+        """Build anew from the store and switch to it."""
+        self._rebuilding = True
+        try:
+            fresh = self._build()
+            built_on = len(fresh)
+            with self._changing:
+                self._reconcile(fresh)
+                self._in_use = fresh, self.build + 1
+                self._built_on = built_on
+                self._changes += 1
+                self._missed.clear()
+        finally:
+            self._rebuilding = False
+        log.info("Index build %d: %d clips.", self.build, len(fresh))
+
+    def save(self) -> None:
+        """Write a snapshot, unless the newest one holds the same."""
+        at = (self.build, self._changes)
+        if at == self._saved:
+            return
+        started = time.monotonic()
+        snapshot.save(
+            self._index,
+            self._directory,
+            model_digest=self._model.digest,
+            build=self.build,
+            built_on=self._built_on,
+        )
+        self._saved = at
+        log.info("Index saved: %d clips in %.2f s.", len(self), time.monotonic() - started)
+
+    def _open(self) -> tuple[FlatIndex, int]:
+        """The snapshot brought up to the store, or a build from the store, and its number."""
+        try:
+            index, manifest = snapshot.load(
+                self._directory,
+                model_digest=self._model.digest,
+                dimension=self._model.dimension,
+            )
+        except SnapshotNotFoundError:
+            index = self._build()
+            self._built_on = len(index)
+        except (SnapshotError, OSError) as exc:
+            log.warning("The index snapshot is not used, the index is rebuilt: %s.", exc)
+            index = self._build()
+            self._built_on = len(index)
+        else:
+            self._built_on = manifest.built_on or 0
+            added, removed = self._reconcile(index)
+            self._saved = (manifest.build, 0 if added + removed == 0 else -1)
+            log.info("Index loaded: %d clips, %d added, %d removed.", len(index), added, removed)
+            return index, manifest.build
+        return index, 0
+
+    def _build(self) -> FlatIndex:
+        with self._store.read() as session:
+            ids = embeddings.indexable_ids(session, self._model_row)
+            vectors = np.empty((len(ids), self._model.dimension), np.float32)
+            filled = 0
+            for chunk_ids, chunk in embeddings.stream(session, self._model_row, ids):
+                kept = _finite(chunk_ids, chunk)
+                ids[filled : filled + kept.sum()] = chunk_ids[kept]
+                vectors[filled : filled + kept.sum()] = chunk[kept]
+                filled += int(kept.sum())
+        return build(ids[:filled], vectors[:filled], self._prior)
+
+    def _reconcile(self, index: FlatIndex) -> tuple[int, int]:
+        """Add what the store has and `index` lacks, remove the reverse; returns both counts."""
+        with self._store.read() as session:
+            wanted = embeddings.indexable_ids(session, self._model_row)
+            present = index.ids()
+            phantoms = np.setdiff1d(present, wanted, assume_unique=True)
+            missing = np.setdiff1d(wanted, present, assume_unique=True)
+            index.remove(phantoms)
+            added = 0
+            for ids, vectors in embeddings.stream(session, self._model_row, missing):
+                kept = _finite(ids, vectors)
+                index.add(ids[kept], vectors[kept])
+                added += int(kept.sum())
+        return added, len(phantoms)
+
+
+def _finite(ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which of the embeddings can be indexed; one that cannot must not stop the others."""
+    finite = np.asarray(np.isfinite(vectors).all(axis=1))
+    for clip_id in ids[~finite]:
+        log.error("Clip %d has an embedding that is not finite; it is left out.", clip_id)
+    return finite

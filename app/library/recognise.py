@@ -1,0 +1,295 @@
+"""Post a clip: decode, recognise, store, index, answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import hashlib
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.audio import decode, samples_sha256
+from app.domain import (
+    HOP,
+    LABELS,
+    SAMPLE_RATE,
+    Audio,
+    Channel,
+    ClipFields,
+    Frames,
+    Granularity,
+    Recognition,
+    Waveform,
+)
+from app.errors import Conflict, Gone, Unavailable
+from app.library.files import as_clients_see, write_result
+from app.library.library import Library
+from app.store import Session, clips, idempotency
+
+log = logging.getLogger(__name__)
+
+Answer = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Posted:
+    """One recognise request. `source` is the uploaded file, seekable and at its start."""
+
+    source: BinaryIO
+    granularity: Granularity = "utterance"
+    extract_embedding: bool = False
+    index: bool = True
+    channel: Channel = "mix"
+    fields: ClipFields = dataclasses.field(default_factory=ClipFields)
+    idempotency_key: str | None = None
+    warnings: tuple[str, ...] = ()  # of the request, told with those of the audio
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Heard:
+    """One channel of a posted file, recognised, its files written."""
+
+    new: clips.NewClip
+    result_dir: Path
+    audio_key: str | None
+
+
+def recognise(library: Library, posted: Posted) -> Answer:
+    """Store and index a posted file, one clip or one a channel, and answer as the API says.
+
+    Raises:
+        NoAudio, UnsupportedAudio, TooLarge, InvalidParameter: the file was refused.
+        QueueFull: nothing was done; come back later.
+        Conflict, Gone: the idempotency key was used for another request, or its clip deleted.
+        Unavailable: the database does not answer.
+    """
+    file_sha256 = _sha256(posted.source)
+    if posted.idempotency_key is None:
+        return _store(library, posted, file_sha256, "")
+    fingerprint = _fingerprint(posted, file_sha256)
+    with library.key_locks.hold(posted.idempotency_key):
+        with library.store.read() as session:
+            known = idempotency.recall(session, posted.idempotency_key, dt.datetime.now(dt.UTC))
+        if known is None:
+            return _store(library, posted, file_sha256, fingerprint)
+        if known.fingerprint != fingerprint:
+            raise Conflict("This Idempotency-Key was used for another file or other fields.")
+        if known.answer is None:
+            raise Gone("The clip that this Idempotency-Key stored was deleted.")
+        for part in (known.answer, *known.answer.get("channels", {}).values()):
+            part["indexed"] = part["clip_id"] in library.index
+        return known.answer
+
+
+def _store(library: Library, posted: Posted, file_sha256: str, fingerprint: str) -> Answer:
+    with library.gate.admit():
+        audio = decode(
+            posted.source, channel=posted.channel, max_seconds=library.settings.max_seconds
+        )
+        frames = posted.granularity == "frame"
+        recognised = [
+            library.recogniser.recognise(waveform, frames=frames) for waveform in audio.waveforms
+        ]
+        heard: list[_Heard] = []
+        try:
+            for channel, waveform, recognition in zip(
+                _channels(posted), audio.waveforms, recognised, strict=True
+            ):
+                heard.append(
+                    _write_files(
+                        library, posted, audio, channel, waveform, recognition, file_sha256
+                    )
+                )
+            answer, clip_ids = _commit(library, posted, heard, fingerprint)
+        except BaseException as exc:
+            if heard and not _may_be_committed(library, str(heard[0].result_dir)):
+                _remove_files(library, heard)
+            if isinstance(exc, OSError):
+                raise Unavailable("The clip's files could not be written.") from exc
+            raise
+        _settle(library, heard)
+        return _index(library, posted, heard, clip_ids, answer)
+
+
+def _may_be_committed(library: Library, result_dir: str) -> bool:
+    """Whether a commit that raised may have happened nonetheless (its connection dropped)."""
+    try:
+        with library.store.read() as session:
+            return clips.is_stored(session, result_dir)
+    except Unavailable:
+        return True
+
+
+def _remove_files(library: Library, heard: list[_Heard]) -> None:
+    for one in heard:
+        shutil.rmtree(one.result_dir, ignore_errors=True)
+        if one.audio_key is not None:
+            library.kept_audio.discard(one.audio_key)
+
+
+def _settle(library: Library, heard: list[_Heard]) -> None:
+    for one in heard:
+        if one.audio_key is not None:
+            try:
+                library.kept_audio.settle(one.audio_key)
+            except OSError:  # the clip is committed; the next start settles it
+                log.exception("The audio %s is not settled.", one.audio_key)
+
+
+def _channels(posted: Posted) -> tuple[Channel, ...]:
+    return ("left", "right") if posted.channel == "split" else (posted.channel,)
+
+
+def _write_files(
+    library: Library,
+    posted: Posted,
+    audio: Audio,
+    channel: Channel,
+    waveform: Waveform,
+    recognition: Recognition,
+    file_sha256: str,
+) -> _Heard:
+    embedding: NDArray[np.float32] | None = None
+    if posted.extract_embedding:
+        frames = recognition.frames
+        embedding = recognition.embedding if frames is None else frames.embeddings
+    result_dir = library.result_dirs.create(waveform, embedding)
+    try:
+        audio_key = library.kept_audio.keep(waveform) if library.settings.keep_audio else None
+    except BaseException:
+        shutil.rmtree(result_dir, ignore_errors=True)
+        raise
+    new = clips.NewClip(
+        model_id=library.model_row,
+        recognition=recognition,
+        fields=posted.fields,
+        stored_at=dt.datetime.now(dt.UTC),
+        duration=len(waveform) / SAMPLE_RATE,
+        channel=channel,
+        container=audio.container,
+        codec=audio.codec,
+        sample_rate=audio.sample_rate,
+        channels=audio.channels,
+        file_sha256=file_sha256,
+        audio_sha256=samples_sha256(waveform),
+        indexable=posted.index,
+        audio_key=audio_key,
+        result_dir=str(result_dir),
+        warnings=_all_warnings(posted, audio, waveform),
+    )
+    return _Heard(new, result_dir, audio_key)
+
+
+def _all_warnings(posted: Posted, audio: Audio, waveform: Waveform) -> tuple[str, ...]:
+    silent = () if waveform.any() else ("The audio is digital silence.",)
+    return (*posted.warnings, *audio.warnings, *silent)
+
+
+def _commit(
+    library: Library, posted: Posted, heard: list[_Heard], fingerprint: str
+) -> tuple[Answer, list[int]]:
+    """One transaction for all channels, their result files and the remembered answer."""
+    answers: list[Answer] = []
+    clip_ids: list[int] = []
+    with library.store.write() as session:
+        for one in heard:
+            clip_id, answer = _add(library, session, posted, one)
+            clip_ids.append(clip_id)
+            answers.append(answer)
+        answer = answers[0]
+        if posted.channel == "split":
+            answer["channels"] = {"right": answers[1]}
+        for one, its in zip(heard, answers, strict=True):
+            write_result(one.result_dir, its)
+        if posted.idempotency_key is not None:
+            idempotency.remember(
+                session,
+                posted.idempotency_key,
+                fingerprint,
+                clip_ids,
+                answer,
+                heard[0].new.stored_at,
+            )
+    return answer, clip_ids
+
+
+def _add(library: Library, session: Session, posted: Posted, one: _Heard) -> tuple[int, Answer]:
+    new = one.new
+    same = clips.same_file(session, new.file_sha256, new.audio_sha256, new.channel)
+    clip_id = clips.add(session, new)
+    info = library.recogniser.info
+    answer: Answer = {
+        "success": True,
+        "result_dir": as_clients_see(one.result_dir),
+        "emotion": new.recognition.emotion,
+        "confidence": new.recognition.confidence,
+        "scores": dict(zip(LABELS, map(float, new.recognition.scores), strict=True)),
+        "granularity": posted.granularity,
+        "embedding_saved": posted.extract_embedding,
+        "processed_audio_path": as_clients_see(one.result_dir / "processed_audio.wav"),
+        "clip_id": clip_id,
+        "indexed": new.indexable,
+        "channel": new.channel,
+        "duration": new.duration,
+        "warnings": list(new.warnings),
+        "model": dataclasses.asdict(info),
+        "duplicate_of": same[0] if same else None,
+        "duplicate_kind": same[1] if same else None,
+    }
+    if posted.extract_embedding:
+        answer["embedding_path"] = as_clients_see(one.result_dir / "embedding.npy")
+    if new.recognition.frames is not None:
+        answer["frames"] = _frames(new.recognition.frames)
+    return clip_id, answer
+
+
+def _frames(frames: Frames) -> dict[str, Any]:
+    return {
+        "hop": HOP / SAMPLE_RATE,
+        "emotions": [LABELS[i] for i in frames.scores.argmax(axis=1)],
+        "scores": {
+            label: frames.scores[:, i].astype(float).tolist() for i, label in enumerate(LABELS)
+        },
+    }
+
+
+def _index(
+    library: Library,
+    posted: Posted,
+    heard: list[_Heard],
+    clip_ids: list[int],
+    answer: Answer,
+) -> Answer:
+    """Add the committed clips to the index; the answer stays 200 whatever happens here."""
+    if not posted.index:
+        return answer
+    parts = [answer, *answer.get("channels", {}).values()]
+    for one, clip_id, part in zip(heard, clip_ids, parts, strict=True):
+        part["indexed"] = library.index.add(clip_id, one.new.recognition.embedding)
+    return answer
+
+
+def _sha256(source: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while block := source.read(2**20):
+        digest.update(block)
+    source.seek(0)
+    return digest.hexdigest()
+
+
+def _fingerprint(posted: Posted, file_sha256: str) -> str:
+    """What makes two requests the same: the file's bytes and every field."""
+    said = dataclasses.asdict(posted.fields) | {
+        "granularity": posted.granularity,
+        "extract_embedding": posted.extract_embedding,
+        "index": posted.index,
+        "channel": posted.channel,
+        "audio": file_sha256,
+    }
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,151 @@
+"""FunASR's own emotion2vec modules as a Recogniser: the reference that others compare with."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import io
+import sys
+import threading
+import types
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from app.domain import LABELS, WINDOW, Frames, ModelInfo, Recognition, Waveform
+from app.errors import ModelError, NoAudio
+from app.recogniser.model_dir import ModelDirectory
+
+NESTINGS = ("state_dict", "model_state_dict", "model")  # where checkpoints keep their weights
+PREFIXES = ("", "d2v_model.", "module.")
+
+
+class FunasrRecogniser:
+    """Runs one clip at a time: FunASR's modules keep state between calls.
+
+    Raises:
+        ModelError: config and weights do not fit together.
+    """
+
+    runtime = "funasr"
+
+    def __init__(
+        self, directory: ModelDirectory, model_id: str, *, device: str, dtype: str, bundled: bool
+    ) -> None:
+        self.device = device
+        self.dtype = dtype
+        self.info = ModelInfo(model_id, directory.digest(dtype), directory.dimension, bundled)
+        self._columns = directory.columns
+        self._lock = threading.Lock()
+        self._model = _build(directory).to(device).eval()
+
+    def recognise(self, waveform: Waveform, *, frames: bool = False) -> Recognition:
+        """Scores and embedding of one Waveform of at least 400 samples; safe from many threads.
+
+        Args:
+            frames: also give embeddings and scores of each frame.
+
+        Raises:
+            NoAudio: the model makes no finite numbers of the samples.
+        """
+        assert waveform.ndim == 1
+        assert len(waveform) >= WINDOW
+        source = torch.from_numpy(np.ascontiguousarray(waveform)).to(self.device)
+        with self._lock, torch.inference_mode(), self._autocast():
+            source = torch.nn.functional.layer_norm(source, source.shape)
+            x = self._model.extract_features(source.view(1, -1))["x"].float()[0]  # (T, D)
+            embedding = x.mean(dim=0)
+            scores = self._scores(self._model.proj(embedding).float())
+            frame_scores = self._scores(self._model.proj(x).float()) if frames else None
+        if not (torch.isfinite(embedding).all() and np.isfinite(scores).all()):
+            raise NoAudio("The model hears no finite numbers in this audio.")
+        return Recognition(
+            scores=scores,
+            embedding=embedding.cpu().numpy(),
+            frames=None if frame_scores is None else Frames(x.cpu().numpy(), frame_scores),
+        )
+
+    def _scores(self, logits: torch.Tensor) -> NDArray[np.float32]:
+        """Softmax over the labels in use: (..., columns) logits → (..., 9) in LABELS order."""
+        used = {i: column for i, column in enumerate(self._columns) if column is not None}
+        probabilities = torch.softmax(logits[..., list(used)].double(), dim=-1).cpu().numpy()
+        scores = np.zeros((*logits.shape[:-1], len(LABELS)), np.float32)
+        scores[..., list(used.values())] = probabilities
+        return scores
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        device_type = torch.device(self.device).type
+        return torch.autocast(device_type, torch.bfloat16, enabled=self.dtype == "bf16")
+
+
+def _build(directory: ModelDirectory) -> Any:
+    emotion2vec = _import_emotion2vec()
+    try:
+        model = emotion2vec(model_conf=directory.conf, vocab_size=len(directory.columns))
+    except Exception as exc:  # whatever FunASR makes of a config that it cannot follow
+        raise ModelError(f"config.yaml: FunASR cannot build this model ({exc}).") from exc
+    wanted = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    model.load_state_dict(_read_weights(directory, wanted))
+    return model
+
+
+def _read_weights(
+    directory: ModelDirectory, wanted: dict[str, torch.Size]
+) -> dict[str, torch.Tensor]:
+    try:
+        found = torch.load(directory.weights, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as exc:  # torch raises many kinds for a file that is not a checkpoint
+        raise ModelError("model.pt is not a checkpoint of plain tensors.") from exc
+    for nesting in NESTINGS:
+        if isinstance(found, dict) and isinstance(found.get(nesting), dict):
+            found = found[nesting]
+    if not isinstance(found, dict):
+        raise ModelError("model.pt holds no weights.")
+    weights = {}
+    for name, shape in wanted.items():
+        tensor = next((found[p + name] for p in PREFIXES if p + name in found), None)
+        if not isinstance(tensor, torch.Tensor):
+            raise ModelError(f"model.pt has no weight {name}.")
+        if tensor.shape != shape:
+            raise ModelError(
+                f"model.pt: {name} is {tuple(tensor.shape)}, config.yaml and tokens.txt say "
+                f"{tuple(shape)}."
+            )
+        weights[name] = tensor
+    return weights
+
+
+def _import_emotion2vec() -> Any:
+    """Import FunASR's Emotion2vec without FunASR's other models.
+
+    `import funasr` imports every model that it has, which takes several seconds; with a bare
+    package in its place only the modules that emotion2vec asks for are imported.
+    """
+    with (
+        _bare_package("funasr"),
+        contextlib.redirect_stdout(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")  # distutils and escapes in FunASR's sources
+        module = importlib.import_module("funasr.models.emotion2vec.model")
+    return module.Emotion2vec
+
+
+@contextlib.contextmanager
+def _bare_package(name: str) -> Iterator[None]:
+    spec = importlib.util.find_spec(name) if name not in sys.modules else None
+    if spec is None or spec.submodule_search_locations is None:
+        yield
+        return
+    package = types.ModuleType(name)
+    package.__path__ = list(spec.submodule_search_locations)
+    sys.modules[name] = package
+    try:
+        yield
+    finally:
+        del sys.modules[name]  # a later `import funasr` gets the whole

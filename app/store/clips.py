@@ -1,0 +1,313 @@
+"""Clips: stored, found, changed, deleted."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import delete, func, or_, select
+from sqlalchemy.orm import Session
+
+from app.domain import (
+    Channel,
+    Clip,
+    ClipFields,
+    ClipFilter,
+    DuplicateKind,
+    Embedding,
+    Recognition,
+)
+from app.store import idempotency
+from app.store.embeddings import CHUNK
+from app.store.filters import conditions, metadata_digests
+from app.store.models import as_info
+from app.store.tables import (
+    SCORE_COLUMNS,
+    ClipRow,
+    DoomedFilesRow,
+    EmbeddingRow,
+    MetadataRow,
+    ModelRow,
+    TagRow,
+)
+
+FACETS = {
+    "emotion": ClipRow.emotion,
+    "customer_id": ClipRow.customer_id,
+    "call_id": ClipRow.call_id,
+    "agent_id": ClipRow.agent_id,
+    "channel": ClipRow.channel,
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NewClip:
+    """All that is stored of one recording."""
+
+    model_id: int  # row id of the model
+    recognition: Recognition
+    fields: ClipFields
+    stored_at: dt.datetime
+    duration: float  # seconds
+    channel: Channel
+    container: str
+    codec: str
+    sample_rate: int
+    channels: int
+    file_sha256: str
+    audio_sha256: str
+    indexable: bool
+    audio_key: str | None
+    result_dir: str | None
+    warnings: tuple[str, ...]
+
+
+def add(session: Session, new: NewClip) -> int:
+    """Store a clip with its scores and embedding; returns its id."""
+    scores = new.recognition.scores
+    row = ClipRow(
+        model_id=new.model_id,
+        stored_at=new.stored_at,
+        duration=new.duration,
+        channel=new.channel,
+        container=new.container,
+        codec=new.codec,
+        sample_rate=new.sample_rate,
+        channels=new.channels,
+        file_sha256=new.file_sha256,
+        audio_sha256=new.audio_sha256,
+        indexable=new.indexable,
+        emotion=new.recognition.emotion,
+        confidence=new.recognition.confidence,
+        audio_key=new.audio_key,
+        result_dir=new.result_dir,
+        warnings=list(new.warnings),
+        **dict(zip(SCORE_COLUMNS, map(float, scores), strict=True)),
+    )
+    _write_fields(row, new.fields)
+    session.add(row)
+    session.flush()
+    _write_keys(session, row.id, new.fields)
+    session.add(
+        EmbeddingRow(model_id=new.model_id, clip_id=row.id, vector=_blob(new.recognition.embedding))
+    )
+    session.flush()
+    return row.id
+
+
+def get(session: Session, clip_id: int) -> Clip | None:
+    return get_many(session, [clip_id]).get(clip_id)
+
+
+def get_many(session: Session, clip_ids: Sequence[int]) -> dict[int, Clip]:
+    """Those of the clips that exist, by id."""
+    found: dict[int, Clip] = {}
+    for chunk in _chunks(clip_ids):
+        rows = session.execute(
+            select(ClipRow, ModelRow)
+            .join(ModelRow, ModelRow.id == ClipRow.model_id)
+            .where(ClipRow.id.in_(chunk))
+        ).all()
+        tags: dict[int, list[str]] = {}
+        for clip_id, tag in session.execute(
+            select(TagRow.clip_id, TagRow.tag).where(TagRow.clip_id.in_(chunk)).order_by(TagRow.tag)
+        ):
+            tags.setdefault(clip_id, []).append(tag)
+        for row, model in rows:
+            found[row.id] = _clip(row, model, tuple(tags.get(row.id, ())))
+    return found
+
+
+def page(session: Session, wanted: ClipFilter, limit: int, before: int | None) -> list[Clip]:
+    """Up to `limit` clips that match, newest first, with ids below `before`."""
+    query = select(ClipRow.id).where(*conditions(wanted)).order_by(ClipRow.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(ClipRow.id < before)
+    ids = list(session.scalars(query))
+    found = get_many(session, ids)
+    return [found[clip_id] for clip_id in ids if clip_id in found]
+
+
+def count(session: Session, wanted: ClipFilter) -> int:
+    query = select(func.count()).select_from(ClipRow).where(*conditions(wanted))
+    return session.scalar(query) or 0
+
+
+def facet(
+    session: Session, name: str, wanted: ClipFilter, limit: int
+) -> list[tuple[str | None, int]]:
+    """(value, number of matching clips), most frequent first. `name` is `tag` or in FACETS."""
+    number = func.count().label("number")
+    if name == "tag":
+        value: Any = TagRow.tag
+        query = select(value, number).join(ClipRow, ClipRow.id == TagRow.clip_id)
+    else:
+        value = FACETS[name]
+        query = select(value, number).select_from(ClipRow)
+    query = query.where(*conditions(wanted)).group_by(value)
+    rows = session.execute(query.order_by(number.desc(), value).limit(limit))
+    return [(row[0], row[1]) for row in rows]
+
+
+def matching_ids(session: Session, wanted: ClipFilter, *, lock: bool = False) -> NDArray[np.int64]:
+    """Sorted ids of the clips that match; with `lock` they go on matching to the commit."""
+    query = select(ClipRow.id).where(*conditions(wanted)).order_by(ClipRow.id)
+    if lock:
+        query = query.with_for_update()
+    return np.fromiter(session.scalars(query), np.int64)
+
+
+def customers(session: Session, clip_ids: Sequence[int]) -> dict[int, str | None]:
+    """The customer of each of the clips that exist."""
+    found: dict[int, str | None] = {}
+    for chunk in _chunks(clip_ids):
+        rows = session.execute(select(ClipRow.id, ClipRow.customer_id).where(ClipRow.id.in_(chunk)))
+        found.update((row[0], row[1]) for row in rows)
+    return found
+
+
+def count_groups(session: Session, wanted: ClipFilter) -> int:
+    """Number of customers among the matching clips, each clip without one counted as its own."""
+    named = func.count(func.distinct(ClipRow.customer_id))
+    anonymous = func.count() - func.count(ClipRow.customer_id)
+    return session.scalar(select(named + anonymous).where(*conditions(wanted))) or 0
+
+
+def is_stored(session: Session, result_dir: str) -> bool:
+    """Whether a clip with this result directory was committed."""
+    query = select(func.count()).where(ClipRow.result_dir == result_dir)
+    return bool(session.scalar(query))
+
+
+def same_file(
+    session: Session, file_sha256: str, audio_sha256: str, channel: Channel
+) -> tuple[int, DuplicateKind] | None:
+    """The lowest live clip with the same bytes (heard on the same channel) or samples."""
+    clip_id = session.scalar(
+        select(func.min(ClipRow.id)).where(
+            or_(
+                ClipRow.audio_sha256 == audio_sha256,
+                (ClipRow.file_sha256 == file_sha256) & (ClipRow.channel == channel),
+            )
+        )
+    )
+    return None if clip_id is None else (clip_id, "same_file")
+
+
+def get_locked(session: Session, clip_id: int) -> Clip | None:
+    """A clip that nobody else changes before this transaction ends."""
+    session.execute(select(ClipRow.id).where(ClipRow.id == clip_id).with_for_update())
+    return get(session, clip_id)
+
+
+def update(session: Session, clip_id: int, fields: ClipFields) -> None:
+    """Replace what the caller said of a stored clip."""
+    row = session.get_one(ClipRow, clip_id)
+    _write_fields(row, fields)
+    session.execute(delete(TagRow).where(TagRow.clip_id == clip_id))
+    session.execute(delete(MetadataRow).where(MetadataRow.clip_id == clip_id))
+    _write_keys(session, clip_id, fields)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Deleted:
+    """A deleted clip's files, still to be removed."""
+
+    clip_id: int
+    audio_key: str | None
+    result_dir: str | None
+
+
+def remove(session: Session, clip_ids: Sequence[int] | NDArray[np.int64]) -> list[Deleted]:
+    """Delete clips, their embeddings, tags and remembered answers.
+
+    Their files are noted as doomed until `files_removed`.
+    """
+    removed: list[Deleted] = []
+    for chunk in _chunks([int(i) for i in clip_ids]):
+        rows = session.execute(
+            select(ClipRow.id, ClipRow.audio_key, ClipRow.result_dir).where(ClipRow.id.in_(chunk))
+        )
+        gone = [Deleted(*row) for row in rows]
+        session.add_all(
+            DoomedFilesRow(clip_id=one.clip_id, audio_key=one.audio_key, result_dir=one.result_dir)
+            for one in gone
+        )
+        removed.extend(gone)
+        idempotency.forget_answers(session, chunk)
+        session.execute(delete(ClipRow).where(ClipRow.id.in_(chunk)))
+    return removed
+
+
+def doomed(session: Session) -> list[Deleted]:
+    """Deleted clips whose files may still be there."""
+    return [
+        Deleted(row.clip_id, row.audio_key, row.result_dir)
+        for row in session.scalars(select(DoomedFilesRow))
+    ]
+
+
+def files_removed(session: Session, clip_ids: Sequence[int]) -> None:
+    """The files of these deleted clips are gone."""
+    for chunk in _chunks(clip_ids):
+        session.execute(delete(DoomedFilesRow).where(DoomedFilesRow.clip_id.in_(chunk)))
+
+
+def audio_keys(session: Session) -> set[str]:
+    """Names of all kept audio files."""
+    query = select(ClipRow.audio_key).where(ClipRow.audio_key.is_not(None))
+    return {key for key in session.scalars(query) if key is not None}
+
+
+def _write_fields(row: ClipRow, fields: ClipFields) -> None:
+    row.customer_id = fields.customer_id
+    row.call_id = fields.call_id
+    row.agent_id = fields.agent_id
+    row.recorded_at = fields.recorded_at
+    row.at = fields.recorded_at or row.stored_at
+    row.metadata_ = fields.metadata
+
+
+def _write_keys(session: Session, clip_id: int, fields: ClipFields) -> None:
+    session.add_all(TagRow(clip_id=clip_id, tag=tag) for tag in set(fields.tags))
+    session.add_all(
+        MetadataRow(clip_id=clip_id, digest=digest) for digest in metadata_digests(fields.metadata)
+    )
+
+
+def _clip(row: ClipRow, model: ModelRow, tags: tuple[str, ...]) -> Clip:
+    return Clip(
+        id=row.id,
+        stored_at=row.stored_at,
+        duration=row.duration,
+        channel=row.channel,  # type: ignore[arg-type]  # the column holds only Channel values
+        scores=tuple(getattr(row, column) for column in SCORE_COLUMNS),
+        emotion=row.emotion,
+        confidence=row.confidence,
+        fields=ClipFields(
+            customer_id=row.customer_id,
+            call_id=row.call_id,
+            agent_id=row.agent_id,
+            recorded_at=row.recorded_at,
+            tags=tags,
+            metadata=row.metadata_,
+        ),
+        file_sha256=row.file_sha256,
+        audio_sha256=row.audio_sha256,
+        indexable=row.indexable,
+        model=as_info(model),
+        result_dir=row.result_dir,
+        audio_key=row.audio_key,
+    )
+
+
+def _blob(embedding: Embedding) -> bytes:
+    return embedding.astype("<f4").tobytes()
+
+
+def _chunks(ids: Sequence[int]) -> Iterable[Sequence[int]]:
+    return (ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK))

@@ -1,0 +1,76 @@
+"""Embeddings: what the index is derived from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.domain import Embedding
+from app.store.tables import ClipRow, EmbeddingRow
+
+CHUNK = 500  # ids a query: below every database's limit on bound parameters
+
+
+def get(session: Session, model: int, clip_id: int) -> Embedding | None:
+    """The (D,) embedding of a clip by a model, or None when it has none."""
+    blob = session.scalar(
+        select(EmbeddingRow.vector).where(
+            EmbeddingRow.model_id == model, EmbeddingRow.clip_id == clip_id
+        )
+    )
+    return None if blob is None else _vector(blob)
+
+
+def has(session: Session, model: int, clip_id: int) -> bool:
+    """Whether a clip exists and has an embedding by the model."""
+    return session.get(EmbeddingRow, (model, clip_id)) is not None
+
+
+def indexable_ids(session: Session, model: int) -> NDArray[np.int64]:
+    """Sorted ids of the clips that should be in the model's index."""
+    query = (
+        select(EmbeddingRow.clip_id)
+        .join(ClipRow, ClipRow.id == EmbeddingRow.clip_id)
+        .where(EmbeddingRow.model_id == model, ClipRow.indexable)
+        .order_by(EmbeddingRow.clip_id)
+    )
+    return np.fromiter(session.scalars(query), np.int64)
+
+
+def count_indexable(session: Session, model: int) -> int:
+    """Number of clips that should be in the model's index."""
+    return (
+        session.scalar(
+            select(func.count())
+            .select_from(EmbeddingRow)
+            .join(ClipRow, ClipRow.id == EmbeddingRow.clip_id)
+            .where(EmbeddingRow.model_id == model, ClipRow.indexable)
+        )
+        or 0
+    )
+
+
+def stream(
+    session: Session, model: int, ids: Sequence[int] | NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """(ids, vectors (n, D)) of those of `ids` that have an embedding, chunk by chunk."""
+    for start in range(0, len(ids), CHUNK):
+        wanted = [int(i) for i in ids[start : start + CHUNK]]
+        rows = session.execute(
+            select(EmbeddingRow.clip_id, EmbeddingRow.vector)
+            .where(EmbeddingRow.model_id == model, EmbeddingRow.clip_id.in_(wanted))
+            .order_by(EmbeddingRow.clip_id)
+        ).all()
+        if rows:
+            yield (
+                np.array([row.clip_id for row in rows], np.int64),
+                np.stack([_vector(row.vector) for row in rows]),
+            )
+
+
+def _vector(blob: bytes) -> Embedding:
+    return np.frombuffer(blob, "<f4").astype(np.float32)

@@ -1,0 +1,60 @@
+"""The models that this database's clips were recognised with."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from app.domain import ModelInfo
+from app.store.tables import ClipRow, ModelRow
+
+
+def active(session: Session) -> ModelInfo | None:
+    """The model that the database was decided for, or None in a new one."""
+    row = session.scalar(select(ModelRow).where(ModelRow.active))
+    return None if row is None else as_info(row)
+
+
+def activate(session: Session, model: ModelInfo, prior_mean: NDArray[np.float32]) -> int:
+    """Make `model` the active one, registering it if it is new; returns its row id.
+
+    Args:
+        prior_mean: (D,) the mean embedding assumed before any clip is stored.
+    """
+    session.execute(update(ModelRow).values(active=False))
+    row = session.scalar(select(ModelRow).where(ModelRow.digest == model.digest))
+    if row is None:
+        row = ModelRow(
+            digest=model.digest,
+            name=model.id,
+            dimension=model.dimension,
+            bundled=model.bundled,
+            prior_mean=prior_mean.astype("<f4").tobytes(),
+        )
+        session.add(row)
+    row.active = True
+    session.flush()
+    return row.id
+
+
+def prior_mean(session: Session, digest: str) -> NDArray[np.float32] | None:
+    """The (D,) mean registered with a model, or None when the model is new here."""
+    blob = session.scalar(select(ModelRow.prior_mean).where(ModelRow.digest == digest))
+    return None if blob is None else np.frombuffer(blob, "<f4").astype(np.float32)
+
+
+def clips_of_others(session: Session, digest: str) -> list[tuple[ModelInfo, int]]:
+    """Other models, and how many clips that should be searchable each has embedded."""
+    rows = session.execute(
+        select(ModelRow, func.count(ClipRow.id))
+        .join(ClipRow, ModelRow.id == ClipRow.model_id)
+        .where(ModelRow.digest != digest, ClipRow.indexable)
+        .group_by(ModelRow.id)
+    )
+    return [(as_info(row), count) for row, count in rows]
+
+
+def as_info(row: ModelRow) -> ModelInfo:
+    return ModelInfo(row.name, row.digest, row.dimension, row.bundled)

@@ -1,0 +1,182 @@
+"""Rows of a flat index, in pieces that are added to at the end and otherwise never change.
+
+A tuple of segments is one moment of an index. A writer makes the next tuple, sharing the
+rows, while readers go on with theirs: no search waits for a writer, and none sees half of one.
+Only the newest tuple may be written from, by one writer at a time.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.contract import Ids, Vectors
+from index.cosine import blocks, directions
+
+Mask = NDArray[np.bool_]
+
+SEGMENT_BYTES = 32 << 20  # of rows in a full segment; scan speed is flat from 4 to 64 MiB
+_LOOSE = 0.75  # a segment with fewer live rows than this share of its room is packed anew
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The first `count` rows are written; those not `live` are removed and still lie there."""
+
+    row_ids: Ids  # (room,)
+    rows: Vectors  # (room, D), centred unit vectors
+    written_live: Mask  # (room,)
+    count: int
+    live_count: int
+    lowest: int  # of the written ids; ids mostly rise, so this spares most segments a look
+    highest: int
+
+    @classmethod
+    def empty(cls, room: int, dimension: int) -> Self:
+        """Room for this many rows; memory is taken as they are written."""
+        return cls(
+            row_ids=np.empty(room, np.int64),
+            rows=np.empty((room, dimension), np.float32),
+            written_live=np.empty(room, np.bool_),
+            count=0,
+            live_count=0,
+            lowest=np.iinfo(np.int64).max,
+            highest=0,
+        )
+
+    @classmethod
+    def full(cls, ids: Ids, rows: Vectors) -> Self:
+        """These rows, at least one, not copied, and no room for more."""
+        return cls(
+            row_ids=ids,
+            rows=rows,
+            written_live=np.ones(len(ids), np.bool_),
+            count=len(ids),
+            live_count=len(ids),
+            lowest=int(ids.min()),
+            highest=int(ids.max()),
+        )
+
+    @property
+    def ids(self) -> Ids:
+        return self.row_ids[: self.count]
+
+    @property
+    def live(self) -> Mask:
+        return self.written_live[: self.count]
+
+    @property
+    def room(self) -> int:
+        return len(self.row_ids)
+
+    @property
+    def memory_bytes(self) -> int:
+        dimension: int = self.rows.shape[1]
+        return self.count * (4 * dimension + 8 + 1)
+
+    def having(self, ids: Ids) -> Mask:
+        """(count,), which live rows are of these ids."""
+        if not len(ids) or ids.min() > self.highest or ids.max() < self.lowest:
+            return np.zeros(self.count, np.bool_)
+        return self.live & np.isin(self.ids, ids)
+
+    def extended(self, ids: Ids, rows: Vectors) -> Self:
+        """With these rows, at least one, after its own; they must fit."""
+        end = self.count + len(ids)
+        self.row_ids[self.count : end] = ids
+        self.rows[self.count : end] = rows
+        self.written_live[self.count : end] = True
+        return replace(
+            self,
+            count=end,
+            live_count=self.live_count + len(ids),
+            lowest=min(self.lowest, int(ids.min())),
+            highest=max(self.highest, int(ids.max())),
+        )
+
+    def without(self, ids: Ids) -> Self:
+        """With these ids no longer live; itself when it has none of them."""
+        gone = self.having(ids)
+        if not gone.any():
+            return self
+        live = np.empty_like(self.written_live)
+        live[: self.count] = self.live & ~gone
+        return replace(self, written_live=live, live_count=self.live_count - int(gone.sum()))
+
+    def live_rows(self) -> Vectors:
+        """(live_count, D), a view where nothing was removed."""
+        if self.live_count == self.count:
+            return self.rows[: self.count]
+        return self.rows[: self.count][self.live]
+
+
+Segments = tuple[Segment, ...]
+
+
+def appended(segments: Segments, ids: Ids, rows: Vectors, room: int) -> Segments:
+    """With these rows at the end; new segments have `room`."""
+    result = list(segments)
+    start = 0
+    while start < len(ids):
+        if not result or result[-1].count == result[-1].room:
+            result.append(Segment.empty(room, rows.shape[1]))
+        end = start + result[-1].room - result[-1].count
+        result[-1] = result[-1].extended(ids[start:end], rows[start:end])
+        start = end
+    return tuple(result)
+
+
+def added(segments: Segments, ids: Ids, vectors: Vectors, mean: Vectors, room: int) -> Segments:
+    """With these embeddings at the end, block by block to need no second copy of them all."""
+    for block in blocks(*vectors.shape):
+        segments = appended(segments, ids[block], directions(vectors[block], mean), room)
+    return segments
+
+
+def packed(segments: Segments, room: int, *, everything: bool = False) -> Segments:
+    """With sparse segments poured into fresh ones, so that removed rows leave memory.
+
+    `everything`: every removed row leaves, not only those of sparse segments.
+    """
+    kept: list[Segment] = []
+    poured: Segments = ()
+    for segment in segments:
+        dead = segment.live_count < segment.count
+        if segment.live_count < _LOOSE * segment.room or (everything and dead):
+            poured = appended(poured, segment.ids[segment.live], segment.live_rows(), room)
+        else:
+            kept.append(segment)
+    return (*kept, *poured)
+
+
+def is_sparse(segments: Segments) -> bool:
+    """Whether a segment has lost so many of its rows that packing pays."""
+    return any(segment.live_count < _LOOSE * segment.count for segment in segments)
+
+
+def live_ids(segments: Segments) -> Ids:
+    """(n,), in the order of the rows."""
+    return np.concatenate([np.empty(0, np.int64), *(one.ids[one.live] for one in segments)])
+
+
+def passing(segments: Segments, allowed: Ids | None, excluded: Ids | None) -> list[Mask]:
+    """For each segment, which of its written rows a search may return."""
+    if allowed is None and excluded is None:
+        return [segment.live for segment in segments]
+    # One pass over all ids: `isin` prepares `allowed` anew each time, and that may be long.
+    ids = np.concatenate([np.empty(0, np.int64), *(segment.ids for segment in segments)])
+    mask = np.ones(len(ids), np.bool_)
+    if allowed is not None:
+        mask &= np.isin(ids, allowed)
+    if excluded is not None:
+        mask &= np.isin(ids, excluded, invert=True)
+    return [segment.live & part for segment, part in _split(segments, mask)]
+
+
+def _split(segments: Segments, mask: Mask) -> Iterator[tuple[Segment, Mask]]:
+    start = 0
+    for segment in segments:
+        yield segment, mask[start : start + segment.count]
+        start += segment.count

@@ -1,0 +1,58 @@
+"""Fixtures: real servers on free ports, real databases, real audio."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.service import Service
+
+ROOT = Path(__file__).parents[1]
+IN_CI = os.environ.get("CI") == "true"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a skipped test is a failure: nobody reads the list of skips there."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if IN_CI and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def emodb() -> Path:
+    """The directory of EmoDB's FLAC files, which is not part of the project."""
+    directory = ROOT.parent / "shared" / "data" / "emodb"
+    if not directory.is_dir():
+        pytest.skip("EmoDB is not at ../shared/data/emodb")
+    return directory
+
+
+@pytest.fixture(scope="session")
+def audio() -> Path:
+    """The directory of the project's own synthesised recordings."""
+    return ROOT / "tests" / "data"
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A running service that the tests share; they must not mind each other's clips."""
+    with Service(tmp_path_factory.mktemp("service")) as running:
+        yield running
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Starts services of one's own: start(EMOSEEK_NAME=value, …); stopped at the end."""
+    started: list[Service] = []
+
+    def start_one(**environment: str) -> Service:
+        service = Service(tmp_path, **environment)
+        started.append(service)
+        return service.start()
+
+    yield start_one
+    for service in started:
+        service.stop()

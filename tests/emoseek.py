@@ -1,0 +1,59 @@
+"""The `emoseek` command, killed where EMOSEEK_TEST_KILL says.
+
+Not a setting of the service: taken out of the environment before the settings are read.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from app.cli import main
+
+
+def die(*_: Any, **__: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def place(point: str) -> None:
+    """Make the process die, as by kill -9, when it comes to `point`."""
+    if point == "before index add":
+        from app.library.live_index import LiveIndex
+
+        LiveIndex.add = die  # type: ignore[method-assign]
+    elif point == "before audio is settled":
+        from app.library.files import KeptAudio
+
+        KeptAudio.settle = die  # type: ignore[method-assign]
+    elif point == "before files of a deleted clip are removed":
+        from app.library.files import KeptAudio
+
+        KeptAudio.remove = die  # type: ignore[method-assign]
+    elif point == "index save, replace":
+        replace = os.replace
+
+        def replace_or_die(source: Any, target: Any) -> None:
+            if Path(target).name == "manifest.json":
+                die()
+            replace(source, target)
+
+        os.replace = replace_or_die  # type: ignore[assignment]
+    elif point == "index save, half of a file":
+        from index import snapshot
+
+        def half(path: Any, pieces: Any) -> None:
+            content = b"".join(bytes(piece) for piece in pieces)
+            path.write_bytes(content[: len(content) // 2])
+            die()
+
+        snapshot._write = half  # type: ignore[assignment]
+    else:
+        raise AssertionError(point)
+
+
+if __name__ == "__main__":
+    if point := os.environ.pop("EMOSEEK_TEST_KILL", None):
+        place(point)
+    main()

@@ -1,0 +1,212 @@
+"""kill -9 at the worst moments: what was acknowledged is found, and nothing else is."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.http.test_errors import pcm
+from tests.service import Service
+
+
+def post_forever(service: Service, acknowledged: list[int]) -> None:
+    """Posts until the service dies; every answer is an acknowledgement."""
+    while True:
+        try:
+            answer = service.post_bytes(pcm(0.3))
+        except requests.RequestException:
+            return
+        if answer.ok:
+            acknowledged.append(answer.json()["clip_id"])
+
+
+def check(service: Service, acknowledged: list[int]) -> None:
+    """Every acknowledged clip is found by similar, and nothing that is not stored."""
+    stored = {clip["clip_id"] for clip in service.get("/clips", limit=1000).json()["clips"]}
+    assert set(acknowledged) <= stored
+    for clip_id in stored:
+        assert set(service.neighbours(clip_id, k=1000)) == stored - {clip_id}
+        assert service.get(f"/clips/{clip_id}/audio").ok
+    index = service.get("/status").json()["index"]
+    assert index["size"] == index["expected"] == len(stored)
+    kept = {path for path in service.files() if path.startswith("data/audio")}
+    assert len(kept) == len(stored)
+
+
+@pytest.mark.parametrize("point", ["before index add", "before audio is settled"])
+def test_between_commit_and_index_add(start: Callable[..., Service], point: str) -> None:
+    service = start()
+    acknowledged = [service.post_bytes(pcm(0.3)).json()["clip_id"] for _ in range(3)]
+    service.stop()
+    service.start(EMOSEEK_TEST_KILL=point)
+    with pytest.raises(requests.RequestException):
+        service.post_bytes(pcm(0.3))
+    assert service.stop() == -signal.SIGKILL
+    service.start()
+    # The clip that was committed without an answer is there too: it is not lost either.
+    assert service.get("/clips/count").json() == {"count": 4}
+    check(service, acknowledged)
+
+
+@pytest.mark.parametrize("point", ["index save, half of a file", "index save, replace"])
+def test_during_a_save_of_the_index(start: Callable[..., Service], point: str) -> None:
+    service = start()
+    acknowledged = [service.post_bytes(pcm(0.3)).json()["clip_id"] for _ in range(3)]
+    service.stop()
+    service.start(EMOSEEK_TEST_KILL=point)
+    acknowledged += [service.post_bytes(pcm(0.3)).json()["clip_id"] for _ in range(3)]
+    assert service.stop() == -signal.SIGKILL  # a regular stop saves the index, and dies there
+    service.start()
+    check(service, acknowledged)
+
+
+def test_at_any_moment(start: Callable[..., Service]) -> None:
+    service = start()
+    acknowledged: list[int] = []
+    for number in range(3):
+        threads = [
+            threading.Thread(target=post_forever, args=(service, acknowledged)) for _ in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        wanted = len(acknowledged) + 5 + 3 * number
+        give_up = time.monotonic() + 60
+        while len(acknowledged) < wanted:
+            assert time.monotonic() < give_up, service.log.read_text()
+            time.sleep(0.01)
+        service.stop(signal.SIGKILL)
+        for thread in threads:
+            thread.join()
+        service.start()
+        check(service, acknowledged)
+
+
+def test_a_damaged_snapshot_is_noticed_and_rebuilt(start: Callable[..., Service]) -> None:
+    service = start()
+    acknowledged = [service.post_bytes(pcm(0.3)).json()["clip_id"] for _ in range(3)]
+    service.stop()
+    [largest] = list(service.data_dir.glob("index/*/directions-*.npy"))
+    content = bytearray(largest.read_bytes())
+    content[-5] ^= 1
+    largest.write_bytes(content)
+    service.start()
+    assert "The index snapshot is not used" in service.log.read_text()
+    check(service, acknowledged)
+
+
+def test_audio_of_a_clip_that_was_not_committed_is_removed(start: Callable[..., Service]) -> None:
+    service = start()
+    service.post_bytes(pcm(0.3))
+    service.stop()
+    kept = next(service.data_dir.glob("audio/*/*.flac"))
+    stray = kept.parents[1] / "ab" / ("ab" * 16 + ".flac.new")
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_bytes(b"x")
+    foreign = kept.with_name("notes.txt")
+    foreign.write_bytes(b"x")
+    service.start()
+    assert kept.exists()
+    assert foreign.exists()
+    assert not stray.exists()
+
+
+def test_files_of_a_deleted_clip_go_after_a_crash(start: Callable[..., Service]) -> None:
+    service = start(EMOSEEK_TEST_KILL="before files of a deleted clip are removed")
+    clip_id = service.post_bytes(pcm(0.3)).json()["clip_id"]
+    assert len(service.files()) == 3
+    with pytest.raises(requests.RequestException):
+        requests.delete(f"{service.url}/api/v1/clips/{clip_id}")
+    assert service.stop() == -signal.SIGKILL
+    assert len(service.files()) == 3
+    service.start(EMOSEEK_TEST_KILL="")
+    assert service.files() == set()
+    assert service.get("/clips/count").json() == {"count": 0}
+
+
+def test_another_database_is_refused_and_nothing_is_lost(start: Callable[..., Service]) -> None:
+    service = start()
+    clip_id = service.post_bytes(pcm(0.3)).json()["clip_id"]
+    service.stop()
+    files = service.files()
+    other = f"sqlite:///{service.directory / 'other.db'}"
+    service.spawn(EMOSEEK_DATABASE_URL=other)
+    assert service.process is not None
+    assert service.process.wait(timeout=60) == 1
+    assert "EMOSEEK_DATABASE_URL is not the database" in service.log.read_text()
+    assert service.files() == files
+    service.start()
+    assert service.get(f"/clips/{clip_id}/audio").ok
+
+
+def test_what_was_deleted_leaves_the_files_of_database_and_index(
+    start: Callable[..., Service],
+) -> None:
+    service = start(EMOSEEK_SNAPSHOT_MINUTES="0.01")
+    name = "Rumpelstilzchen"
+    gone = service.post_bytes(pcm(0.3), customer_id=name, metadata=f'{{"a": "{name}"}}').json()
+    kept = service.post_bytes(pcm(0.3)).json()["clip_id"]
+    vector = service.get(f"/clips/{gone['clip_id']}/embedding").content[-64:]
+
+    def holding(what: bytes) -> list[str]:
+        files = [path for path in service.data_dir.rglob("*") if path.is_file()]
+        return [path.name for path in files if what in path.read_bytes()]
+
+    assert holding(name.encode())
+    assert holding(vector)
+    assert requests.delete(f"{service.url}/api/v1/clips/{gone['clip_id']}").status_code == 204
+    give_up = time.monotonic() + 30
+    while holding(name.encode()) or holding(vector):
+        assert time.monotonic() < give_up
+        time.sleep(0.2)
+    assert service.get(f"/clips/{kept}").ok
+
+
+def test_old_results_go_and_the_index_is_saved_by_itself(start: Callable[..., Service]) -> None:
+    service = start(EMOSEEK_SNAPSHOT_MINUTES="0.01", EMOSEEK_OUTPUTS_MAX_AGE_HOURS="0.0003")
+    service.post_bytes(pcm(0.3))
+    give_up = time.monotonic() + 30
+    while any(service.outputs_dir.iterdir()) or not list(
+        service.data_dir.glob("index/*/manifest.json")
+    ):
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
+    service.stop(signal.SIGKILL)
+    service.start()
+    check(service, [1])
+
+
+def test_a_stop_waits_for_recognitions_under_way(start: Callable[..., Service]) -> None:
+    service = start(EMOSEEK_MAX_CONCURRENCY="1")
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        posts = [pool.submit(service.post_bytes, pcm(30)) for _ in range(6)]
+        while service.get("/status").json()["requests"]["total"] < 6:
+            pass
+        service.stop()
+    acknowledged = []
+    for post in posts:
+        try:
+            answer = post.result()
+        except requests.RequestException:
+            continue
+        if answer.ok:
+            acknowledged.append(answer.json()["clip_id"])
+    service.start()
+    check(service, acknowledged)
+
+
+def test_a_data_directory_has_one_owner(start: Callable[..., Service], tmp_path: Path) -> None:
+    service = start()
+    second = Service(tmp_path)
+    second.log = tmp_path / "second log"
+    second.spawn()
+    assert second.stop(signal.SIGCONT) == 1
+    assert service.process is not None
+    assert f"in use by process {service.process.pid}" in second.log.read_text()
+    assert service.get("/status").ok

@@ -1,0 +1,202 @@
+"""The index of a library: kept equal to the store, whatever happens in between."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.domain import ModelInfo, Recognition
+from app.library.live_index import LiveIndex
+from app.store import Store, clips, models
+from app.store.tables import EmbeddingRow
+from index.flat import FlatIndex
+from index.mean import shrunk_mean
+from tests.store.test_store import new_clip
+
+DIMENSION = 8
+MODEL = ModelInfo("test/model", "d" * 64, DIMENSION, bundled=False)
+PRIOR = np.linspace(-1, 1, DIMENSION).astype(np.float32)
+RNG = np.random.default_rng(5)
+
+
+class Rig:
+    """A store with an index over it, reopened as a restarted service would."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.store = Store(f"sqlite:///{directory / 'test.db'}")
+        self.store.migrate()
+        with self.store.write() as session:
+            self.model_row = models.activate(session, MODEL, PRIOR)
+        self.embeddings: dict[int, np.ndarray] = {}
+        self.open()
+
+    def open(self) -> None:
+        self.index = LiveIndex(self.store, self.directory / "index", MODEL, self.model_row, PRIOR)
+
+    def commit(self) -> int:
+        """Store a clip without adding it to the index."""
+        embedding = RNG.standard_normal(DIMENSION).astype(np.float32)
+        scores = np.full(9, 1 / 9, np.float32)
+        new = new_clip(self.model_row, recognition=Recognition(scores, embedding))
+        with self.store.write() as session:
+            clip_id = clips.add(session, new)
+        self.embeddings[clip_id] = embedding
+        return clip_id
+
+    def add(self) -> int:
+        clip_id = self.commit()
+        assert self.index.add(clip_id, self.embeddings[clip_id])
+        return clip_id
+
+    def delete(self, clip_id: int) -> None:
+        """Delete a clip from the store only."""
+        with self.store.write() as session:
+            clips.remove(session, [clip_id])
+        del self.embeddings[clip_id]
+
+    def check(self) -> None:
+        """The index finds the stored clips and no other."""
+        found = self.index.current().search(np.ones(DIMENSION, np.float32), 1000)
+        assert sorted(found.ids.tolist()) == sorted(self.embeddings)
+        assert len(self.index) == len(self.embeddings)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(tmp_path)
+    yield rig
+    rig.store.close()
+
+
+def test_it_heals_at_start(rig: Rig) -> None:
+    ids = [rig.add() for _ in range(5)]
+    rig.index.save()
+    rig.commit()
+    rig.delete(ids[2])
+    rig.open()
+    rig.check()
+
+
+def test_it_needs_no_snapshot(rig: Rig) -> None:
+    for _ in range(5):
+        rig.commit()
+    rig.open()
+    rig.check()
+
+
+def test_the_mean_follows_a_growing_library(rig: Rig) -> None:
+    for _ in range(40):
+        rig.add()
+        rig.index.maintain()
+    stored = np.stack(list(rig.embeddings.values()))
+    built_on = rig.index._built_on
+    assert 40 / 1.5 <= built_on <= 40
+    np.testing.assert_allclose(
+        rig.index.mean, shrunk_mean(stored[:built_on].mean(axis=0), built_on, PRIOR), atol=1e-5
+    )
+    rig.check()
+    builds = rig.index.build
+    rig.index.maintain()
+    assert rig.index.build == builds
+
+
+def test_a_snapshot_remembers_how_old_its_mean_is(rig: Rig) -> None:
+    for _ in range(40):
+        rig.add()
+    rig.index.save()  # never maintained: the mean is still that of the empty library
+    rig.open()
+    rig.check()
+    np.testing.assert_array_equal(rig.index.mean, PRIOR)
+    rig.index.maintain()
+    stored = np.stack(list(rig.embeddings.values()))
+    np.testing.assert_allclose(
+        rig.index.mean, shrunk_mean(stored.mean(axis=0), 40, PRIOR), atol=1e-5
+    )
+
+
+def test_a_failed_add_is_told_and_repaired(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.add()
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FlatIndex, "add", fail)
+        clip_id = rig.commit()
+        assert not rig.index.add(clip_id, rig.embeddings[clip_id])
+    assert (rig.index.state, rig.index.pending) == ("degraded", 1)
+    rig.index.maintain()
+    assert (rig.index.state, rig.index.pending) == ("ready", 0)
+    rig.check()
+
+
+def test_an_embedding_that_is_not_finite_stops_nothing(rig: Rig) -> None:
+    rig.add()
+    bad = rig.commit()
+    with rig.store.write() as session:
+        row = session.get_one(EmbeddingRow, (rig.model_row, bad))
+        row.vector = np.full(DIMENSION, np.nan, "<f4").tobytes()
+    del rig.embeddings[bad]
+    rig.index.rebuild()
+    rig.check()
+    rig.open()
+    rig.check()
+    rig.index.audit()
+    rig.check()
+
+
+def test_an_audit_finds_what_the_index_lacks(rig: Rig) -> None:
+    gone = rig.add()
+    rig.add()
+    rig.commit()
+    rig.commit()
+    rig.delete(gone)
+    rig.index.audit()
+    rig.check()
+
+
+def test_a_clip_deleted_before_its_add_is_not_added(rig: Rig) -> None:
+    clip_id = rig.commit()
+    embedding = rig.embeddings[clip_id]
+    rig.delete(clip_id)
+    rig.index.remove([clip_id])
+    assert rig.index.add(clip_id, embedding)
+    rig.check()
+
+
+def test_an_unchanged_index_is_not_saved_again(rig: Rig) -> None:
+    rig.add()
+    rig.index.save()
+    before = {path.name for path in (rig.directory / "index").iterdir()}
+    rig.index.save()
+    assert {path.name for path in (rig.directory / "index").iterdir()} == before
+    rig.add()
+    rig.index.save()
+    assert {path.name for path in (rig.directory / "index").iterdir()} != before
+
+
+def test_rebuilds_lose_nothing_while_clips_come_and_go(rig: Rig) -> None:
+    stop = threading.Event()
+
+    def rebuild() -> None:
+        while not stop.is_set():
+            rig.index.rebuild()
+
+    thread = threading.Thread(target=rebuild)
+    thread.start()
+    try:
+        for number in range(150):
+            clip_id = rig.add()
+            if number % 3 == 0:
+                rig.delete(clip_id)
+                rig.index.remove([clip_id])
+    finally:
+        stop.set()
+        thread.join()
+    assert rig.index.build > 3
+    rig.check()

@@ -1,0 +1,210 @@
+"""The small parts: admission, locks by key, files, the data directory's lock."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.data_dir import Ownership, stop_owner
+from app.errors import DataDirInUse, QueueFull, SettingsError, Unavailable
+from app.library.files import KeptAudio, ResultDirs, remove_result_dir, write_result
+from app.library.gate import Gate
+from app.library.keyed_locks import KeyedLocks
+
+WAVEFORM = np.zeros(1600, np.float32)
+
+
+class TestGate:
+    def test_so_many_at_once_so_many_waiting(self) -> None:
+        gate, leave = Gate(concurrency=2, queue_length=3), threading.Event()
+        inside, most, refused = 0, 0, 0
+        lock = threading.Lock()
+
+        def visit() -> None:
+            nonlocal inside, most, refused
+            try:
+                with gate.admit():
+                    with lock:
+                        inside += 1
+                        most = max(most, inside)
+                    leave.wait()
+                    with lock:
+                        inside -= 1
+            except QueueFull:
+                with lock:
+                    refused += 1
+
+        threads = [threading.Thread(target=visit) for _ in range(9)]
+        for thread in threads:
+            thread.start()
+        while refused < 4 or inside < 2:
+            time.sleep(0.001)
+        leave.set()
+        for thread in threads:
+            thread.join()
+        assert (most, refused) == (2, 4)
+
+    def test_closing_waits_for_those_inside_and_admits_no_more(self) -> None:
+        gate, leave, closed = Gate(2, 0), threading.Event(), threading.Event()
+        inside = threading.Event()
+
+        def visit() -> None:
+            with gate.admit():
+                inside.set()
+                leave.wait()
+
+        visitor = threading.Thread(target=visit)
+        visitor.start()
+        inside.wait()
+        closer = threading.Thread(target=lambda: (gate.close(), closed.set()))
+        closer.start()
+        assert not closed.wait(0.1)
+        with pytest.raises(Unavailable), gate.admit():
+            pass
+        leave.set()
+        assert closed.wait(10)
+        visitor.join()
+        closer.join()
+
+    def test_a_failure_inside_frees_the_place(self) -> None:
+        gate = Gate(concurrency=1, queue_length=0)
+        for _ in range(3):
+            with pytest.raises(RuntimeError), gate.admit():
+                raise RuntimeError
+
+
+def test_keyed_locks_exclude_equal_keys_only_and_are_forgotten() -> None:
+    locks, order = KeyedLocks(), list[str]()
+
+    def visit(key: str, name: str) -> None:
+        with locks.hold(key):
+            order.append(name)
+            time.sleep(0.05)
+            order.append(name)
+
+    threads = [threading.Thread(target=visit, args=("same", name)) for name in "abc"]
+    with locks.hold("another"):
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert order[::2] == order[1::2]
+    assert sorted(order[::2]) == ["a", "b", "c"]
+    assert locks._locks == {}
+
+
+def test_only_so_many_wait_for_one_key() -> None:
+    locks, refused = KeyedLocks(), list[bool]()
+
+    def visit() -> None:
+        try:
+            with locks.hold("key"):
+                pass
+        except QueueFull:
+            refused.append(True)
+
+    threads = [threading.Thread(target=visit) for _ in range(20)]
+    with locks.hold("key"):
+        for thread in threads:
+            thread.start()
+        while len(refused) < 20 - KeyedLocks.MOST_WAITING:
+            time.sleep(0.001)
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 20 - KeyedLocks.MOST_WAITING
+    assert locks._locks == {}
+
+
+class TestResultDirs:
+    def test_names_are_never_shared(self, tmp_path: Path) -> None:
+        dirs = ResultDirs(tmp_path, 1)
+        names: list[Path] = []
+        threads = [
+            threading.Thread(target=lambda: names.append(dirs.create(WAVEFORM, None)))
+            for _ in range(20)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(set(names)) == 20
+
+    def test_only_old_result_directories_are_removed(self, tmp_path: Path) -> None:
+        dirs = ResultDirs(tmp_path, max_age_hours=1)
+        old, new = dirs.create(WAVEFORM, None), dirs.create(WAVEFORM, None)
+        foreign = tmp_path / "outputs_of_my_thesis"
+        foreign.mkdir()
+        past = time.time() - 3700
+        for path in (old, foreign):
+            os.utime(path, (past, past))
+        assert dirs.remove_old() == 1
+        assert set(tmp_path.iterdir()) == {new, foreign}
+
+    def test_another_clips_directory_is_not_removed(self, tmp_path: Path) -> None:
+        path = ResultDirs(tmp_path, 1).create(WAVEFORM, np.zeros(3, np.float32))
+        write_result(path, {"clip_id": 7})
+        remove_result_dir(path, 8)
+        assert (path / "embedding.npy").exists()
+        remove_result_dir(path, 7)
+        assert not path.exists()
+        remove_result_dir(path, 7)
+
+    def test_no_other_directory_is_ever_removed(self, tmp_path: Path) -> None:
+        write_result(tmp_path, {"clip_id": 7})
+        remove_result_dir(tmp_path, 7)
+        assert tmp_path.exists()
+
+    def test_a_failure_leaves_no_directory(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="allow_pickle"):
+            ResultDirs(tmp_path, 1).create(WAVEFORM, np.array([object()]))
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_audio_between_two_states_is_recovered(tmp_path: Path) -> None:
+    kept = KeptAudio(tmp_path)
+    settled, committed, lost = (kept.keep(WAVEFORM) for _ in range(3))
+    kept.settle(settled)
+    assert kept.recover({settled, committed}) == 2
+    assert kept.path(settled).exists()
+    assert kept.path(committed).exists()
+    assert [path.name for path in tmp_path.rglob("*.flac*")].count(lost) == 0
+    assert len(list(tmp_path.rglob("*.flac*"))) == 2
+    kept.remove(settled)
+    kept.remove(settled)
+
+
+def test_audio_that_does_not_fit_on_the_disk_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        KeptAudio(tmp_path).keep(WAVEFORM)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+class TestOwnership:
+    def test_a_second_owner_is_refused_with_the_firsts_process(self, tmp_path: Path) -> None:
+        first = Ownership(tmp_path)
+        with pytest.raises(DataDirInUse, match=f"process {os.getpid()}"):
+            Ownership(tmp_path)
+        first.release()
+        Ownership(tmp_path).release()
+
+    def test_stopping_nobody(self, tmp_path: Path) -> None:
+        assert stop_owner(tmp_path) is None
+        Ownership(tmp_path).release()
+        assert (tmp_path / "emoseek.lock").read_text() == ""
+        assert stop_owner(tmp_path) is None
+
+    def test_a_directory_that_cannot_be_made(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(SettingsError, match="EMOSEEK_DATA_DIR"):
+            Ownership(tmp_path / "file" / "data")

@@ -1,0 +1,27 @@
+"""The whole service on Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import requests
+
+from tests.service import Service
+
+
+def test_recognise_find_restart_delete(
+    start: Callable[..., Service], postgres_url: str, audio: Path
+) -> None:
+    service = start(EMOSEEK_DATABASE_URL=postgres_url)
+    said = {"customer_id": "c", "tags": ["t"], "metadata": '{"a": 1}'}
+    ids = [service.store(path, **said) for path in sorted(audio.glob("*_voice_*.flac"))]
+    assert service.get("/status").json()["database"] == {"dialect": "postgresql", "clips": len(ids)}
+    where = {"customer_id": "c", "tag": "t", "meta.a": "1", "since": "2024-01-01T00:00:00Z"}
+    assert set(service.neighbours(ids[0], k=100, **where)) == set(ids[1:])
+    service.stop()
+    service.start()
+    assert requests.delete(f"{service.url}/api/v1/clips/{ids[1]}").status_code == 204
+    assert set(service.neighbours(ids[0], k=100, **where)) == set(ids[2:])
+    facets = service.get("/clips/facets", by="customer_id,tag").json()["facets"]
+    assert facets["tag"] == [{"value": "t", "count": len(ids) - 1}]
