@@ -18,7 +18,7 @@ from app.recogniser import model_dir, sources
 from app.recogniser.funasr_runtime import FunasrRecogniser
 from app.settings import Settings
 
-REFERENCE_CLIPS = Path(__file__).parent / "reference"
+REFERENCE_CLIPS = Path(__file__).parent / "reference"  # made by scripts/make_test_audio.py
 
 log = logging.getLogger(__name__)
 

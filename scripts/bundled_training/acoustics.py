@@ -11,14 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.bundled_training.network import (
-    HOP,
-    SAMPLE_RATE,
-    WINDOW,
-    frame_count,
-    hertz_to_mel,
-    mel_to_hertz,
-)
+from app.domain import HOP, SAMPLE_RATE, WINDOW, frame_count
+from scripts.bundled_training.network import hertz_to_mel, mel_to_hertz
 
 Array = NDArray[np.float32]
 

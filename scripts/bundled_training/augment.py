@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scripts.bundled_training.network import SAMPLE_RATE
+from app.domain import SAMPLE_RATE
 
 Array = NDArray[np.float32]
 

@@ -11,8 +11,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from app.domain import LABELS, SAMPLE_RATE
 from scripts.bundled_training import acoustics, augment
-from scripts.bundled_training.network import LABELS, SAMPLE_RATE
 
 Array = NDArray[np.float32]
 

@@ -11,9 +11,9 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from app.domain import LABELS
 from scripts.bundled_training import acoustics
 from scripts.bundled_training.corpus import Lesson
-from scripts.bundled_training.network import LABELS
 
 Labels = NDArray[np.int64]
 

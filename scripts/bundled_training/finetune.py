@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from app.domain import HOP, LABELS, WINDOW, frame_count
 from scripts.bundled_training import augment
 from scripts.bundled_training.corpus import Lesson, Take
-from scripts.bundled_training.network import EMBED_DIM, HOP, LABELS, WINDOW, frame_count, frames_of
+from scripts.bundled_training.network import EMBED_DIM, frames_of
 from scripts.bundled_training.pretrain import Ears, Hearing, Scale, parameter_groups, schedule
 
 Array = NDArray[np.float32]

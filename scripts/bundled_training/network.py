@@ -19,9 +19,8 @@ from omegaconf import OmegaConf
 from torch import Tensor
 from torch.nn import functional
 
-SAMPLE_RATE = 16_000
-WINDOW = 400  # samples seen by one frame, 25 ms
-HOP = 320  # samples between frames, 20 ms: 50 frames a second
+from app.domain import HOP, SAMPLE_RATE, WINDOW
+
 EMBED_DIM = 192
 FIRST_CHANNELS = 480
 SECOND_CHANNELS = 256
@@ -37,17 +36,6 @@ TOKENS = (
     "难过/sad",
     "吃惊/surprised",
     "<unk>",
-)
-LABELS = (
-    "angry",
-    "disgusted",
-    "fearful",
-    "happy",
-    "neutral",
-    "other",
-    "sad",
-    "surprised",
-    "unknown",
 )
 
 AUDIO: dict[str, Any] = {
@@ -186,11 +174,6 @@ def hertz_to_mel(hertz: NDArray[np.float64] | float) -> Any:
 def mel_to_hertz(mel: NDArray[np.float64] | float) -> Any:
     """The inverse of `hertz_to_mel`."""
     return 700.0 * (10.0 ** (np.asarray(mel) / 2595.0) - 1.0)
-
-
-def frame_count(samples: int) -> int:
-    """Frames that the network makes of this many samples (at least WINDOW)."""
-    return (samples - WINDOW) // HOP + 1
 
 
 def frames_of(model: Emotion2vec, waveforms: Tensor) -> Tensor:

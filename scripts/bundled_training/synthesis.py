@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.bundled_training.network import HOP, SAMPLE_RATE, WINDOW, frame_count
+from app.domain import HOP, SAMPLE_RATE, WINDOW, frame_count
 
 Array = NDArray[np.float32]
 Curve = NDArray[np.float64]

@@ -11,6 +11,7 @@ import pytest
 
 from app.errors import ModelError, SettingsError
 from app.recogniser import load
+from app.recogniser.load import REFERENCE_CLIPS
 from app.recogniser.model_dir import BUNDLED
 from app.recogniser.sources import BUNDLED_ID, LARGE, Source, find
 from app.settings import Settings
@@ -104,3 +105,10 @@ def test_a_prior_of_another_shape_is_refused(tmp_path: Path) -> None:
     np.save(directory / "prior_mean.npy", np.zeros(3, np.float32))
     with pytest.raises(ModelError, match="prior_mean"):
         load(Settings(model=str(directory)), None).prior_mean()
+
+
+def test_the_reference_clips_are_the_projects_own_voices(audio: Path) -> None:
+    clips = sorted(REFERENCE_CLIPS.glob("*.flac"))
+    assert len(clips) == 4
+    for path in clips:
+        assert path.read_bytes() == (audio / path.name).read_bytes()

@@ -11,6 +11,7 @@ import torch
 from funasr.models.emotion2vec.model import Emotion2vec
 from omegaconf import OmegaConf
 
+from app.domain import SAMPLE_RATE, WINDOW, frame_count
 from scripts import train_bundled
 from scripts.bundled_training import (
     acoustics,
@@ -22,7 +23,7 @@ from scripts.bundled_training import (
     synthesis,
 )
 
-RATE = network.SAMPLE_RATE
+RATE = SAMPLE_RATE
 
 
 def vowel(pitch: float, seconds: float = 1.0) -> np.ndarray:
@@ -44,12 +45,12 @@ def test_network_frames_are_those_of_the_contract() -> None:
         with torch.inference_mode():
             frames = network.frames_of(model, torch.randn(1, samples))
         assert frames.shape == (1, (samples - 400) // 320 + 1, network.EMBED_DIM)
-        assert network.frame_count(samples) == frames.shape[1]
+        assert frame_count(samples) == frames.shape[1]
 
 
 def test_first_filters_read_the_band_whatever_the_phase() -> None:
     filters, bands = network.filterbank()
-    time = np.arange(network.WINDOW) / RATE
+    time = np.arange(WINDOW) / RATE
     strengths = []
     for phase in np.linspace(0, np.pi, 7):
         heard = filters @ np.sin(2 * np.pi * 500.0 * time + phase).astype(np.float32)
@@ -71,7 +72,7 @@ def test_targets_are_finite_even_for_silence_and_clicks() -> None:
     for waveform in (np.zeros(9_000, dtype=np.float32), click, vowel(120.0)):
         taken = corpus.take(waveform)
         assert taken.statistics.shape == (acoustics.CLIP_TARGETS,)
-        assert taken.frames.shape == (network.frame_count(len(waveform)), acoustics.BANDS + 2)
+        assert taken.frames.shape == (frame_count(len(waveform)), acoustics.BANDS + 2)
         assert np.isfinite(taken.statistics).all()
         assert np.isfinite(taken.frames).all()
 
@@ -84,7 +85,7 @@ def test_synthesis_sounds_at_the_pitch_it_reports() -> None:
         both = (made.voiced > 0) & (heard[:, -1] > 0)
         errors.extend(np.abs(made.octaves[both] - heard[both, -2]))
         assert made.waveform.shape == (32_000,)
-        assert made.octaves.shape == (network.frame_count(32_000),)
+        assert made.octaves.shape == (frame_count(32_000),)
     assert np.median(errors) < 0.02
     assert np.mean(np.array(errors) > 0.15) < 0.3
 
