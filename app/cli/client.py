@@ -21,7 +21,9 @@ def connect(settings: Settings, url: str | None) -> httpx.Client:
     if "://" not in base:
         base = f"http://{base}"
     headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
-    return httpx.Client(base_url=base, headers=headers, timeout=TIMEOUT_SECONDS)
+    return httpx.Client(
+        base_url=base, headers=headers, timeout=httpx.Timeout(TIMEOUT_SECONDS, connect=10.0)
+    )
 
 
 def checked(response: httpx.Response) -> httpx.Response:

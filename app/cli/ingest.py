@@ -99,13 +99,16 @@ def _post_all(
         concurrent.futures.ThreadPoolExecutor(parallel) as pool,
         tqdm(total=len(files), unit="file", mininterval=0.1 if on_screen else 10.0) as bar,
     ):
-        posted = [pool.submit(post, path) for path in files]
+        posted: list[concurrent.futures.Future[str]] = []
         try:
+            posted.extend(pool.submit(post, path) for path in files)
             for _ in concurrent.futures.as_completed(posted):
                 bar.update()
         except KeyboardInterrupt:
             poster.stopping.set()  # those under way are finished, the others return at once
-    return collections.Counter(future.result() for future in posted)
+    tally = collections.Counter(future.result() for future in posted)
+    tally["not tried"] += len(files) - len(posted)
+    return tally
 
 
 def _name(path: Path, directory: Path) -> str:

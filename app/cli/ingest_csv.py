@@ -29,7 +29,7 @@ def parse_columns(columns: tuple[str, ...]) -> dict[str, str]:
 
 
 def read_csv(path: Path, renamed: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """Form fields of each file named in the CSV.
+    """Fields of each file named in the CSV; None where a cell is empty.
 
     Columns named like a field, or given in `renamed` (field → column), become that field; tags
     are separated by `;`. All other columns become metadata.
@@ -56,10 +56,11 @@ def read_csv(path: Path, renamed: dict[str, str]) -> dict[str, dict[str, Any]]:
 
 def _form_fields(row: dict[str, str], taken: dict[str, str]) -> dict[str, Any]:
     form: dict[str, Any] = {
-        field: row[column] for field, column in taken.items() if row.get(column)
+        field: row[column] or None for field, column in taken.items() if column in row
     }
     if "tags" in form:
-        form["tags"] = [tag.strip() for tag in form["tags"].split(";") if tag.strip()]
+        tags = (form["tags"] or "").split(";")
+        form["tags"] = [tag.strip() for tag in tags if tag.strip()]
     used = {"file", *taken.values()}
     form["metadata"] = {key: value for key, value in row.items() if key and key not in used}
     return form

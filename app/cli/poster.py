@@ -25,8 +25,8 @@ Outcome = Literal["stored", "already stored", "updated", "stored with other fiel
 class Poster:
     """Posts files from many threads until `stopping` is set.
 
-    A full queue is waited for however long it takes. A service that gives no answer for a
-    minute ends the whole run, not each file by itself.
+    A full queue is waited for however long it takes. A service that gives no answer, or says
+    that it is not available, for a minute ends the whole run, not each file by itself.
 
     Args:
         update: change the fields of clips that are stored with other ones.
@@ -57,7 +57,8 @@ class Poster:
             return "not tried"
         if clips := checked(found).json()["clips"]:
             return self._compare(clips[0], fields, metadata) if fields else "already stored"
-        form = fields | {"metadata": json.dumps(metadata, ensure_ascii=False)}
+        form = {field: value for field, value in fields.items() if value}
+        form["metadata"] = json.dumps(metadata, ensure_ascii=False)
         # The same request repeated after a lost answer must not store twice.
         key = hashlib.sha256(json.dumps([digest, form], sort_keys=True).encode()).hexdigest()
         while True:
@@ -65,7 +66,7 @@ class Poster:
                 "POST",
                 "/api/v1/emotion/recognize",
                 data=form,
-                files={"audio_file": (path.name, content)},
+                files={"audio_file": ("recording", content)},
                 headers={"Idempotency-Key": key},
             )
             if answer is None:
@@ -79,16 +80,8 @@ class Poster:
     def _compare(
         self, clip: dict[str, Any], fields: dict[str, Any], metadata: dict[str, Any]
     ) -> Outcome:
-        wanted = {
-            "customer_id": fields.get("customer_id"),
-            "call_id": fields.get("call_id"),
-            "agent_id": fields.get("agent_id"),
-            "recorded_at": fields.get("recorded_at"),
-            "tags": sorted(set(fields.get("tags", ()))),
-            "metadata": metadata,
-        }
-        stored = {name: clip[name] for name in wanted}
-        if _comparable(stored) == _comparable(wanted):
+        wanted = fields | {"metadata": clip["metadata"] | metadata}
+        if all(_comparable(name, clip[name]) == _comparable(name, wanted[name]) for name in wanted):
             return "already stored"
         if not self._update:
             return "stored with other fields"
@@ -100,24 +93,32 @@ class Poster:
 
     def _ask(self, method: str, path: str, **request: Any) -> httpx.Response | None:
         """The answer, once it is neither `busy` nor `starting`; None when stopped meanwhile."""
+        failures = 0
         while not self.stopping.is_set():
             try:
                 answer = self._client.request(method, path, **request)
+                reason = f"the service answers {answer.status_code}: {answer.text[:300]}"
+                if answer.status_code != 503:
+                    self._answered = time.monotonic()
+                    if answer.status_code != 429:
+                        return answer
             except httpx.TransportError as exc:
-                if time.monotonic() - self._answered > GIVE_UP_SECONDS:
-                    self.stopping.set()
-                    raise Unavailable(
-                        "the service has stopped answering. Run the same command again later."
-                    ) from exc
-                self.stopping.wait(1.0)
-                continue
-            self._answered = time.monotonic()
-            if answer.status_code not in (429, 503):
-                return answer
+                reason = f"the service has stopped answering ({exc})"
+            failures += 1
+            if failures >= 3 and time.monotonic() - self._answered > GIVE_UP_SECONDS:
+                self.stopping.set()
+                raise Unavailable(f"{reason}. Run the same command again later.")
             self.stopping.wait(random.uniform(0.1, 1.0))  # noqa: S311  # not all at once
         return None
 
 
-def _comparable(fields: dict[str, Any]) -> dict[str, Any]:
-    text = fields["recorded_at"]
-    return fields | {"recorded_at": dt.datetime.fromisoformat(text) if text else None}
+def _comparable(name: str, value: Any) -> Any:
+    """A field's value in a form that is equal whenever it means the same."""
+    if name == "tags":
+        return set(value)
+    if name == "recorded_at" and value:
+        try:
+            return dt.datetime.fromisoformat(value)
+        except ValueError:
+            return value  # the service will say what is wrong with it
+    return value

@@ -7,6 +7,7 @@ import logging
 import socket
 import sys
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -51,42 +52,62 @@ def serve(
         failures.append(sentence)
         server.should_exit = True
 
-    server = uvicorn.Server(
+    app = create_app(settings, lambda: Library(settings, ownership), fail)
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            if app.state.library is not None:
+                app.state.library.gate.shut()  # who waits in the queue is told at once
+            super().handle_exit(sig, frame)
+
+    server = Server(
         uvicorn.Config(
-            create_app(settings, lambda: Library(settings, ownership), fail),
+            app,
             log_config=None,
             log_level=settings.log_level,
             access_log=settings.log_level == "debug",
-            timeout_graceful_shutdown=8,
+            timeout_graceful_shutdown=30,
             http="h11",  # the one with a limit on headers
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         )
     )
-    with bind(settings) as listener:
+    listeners = bind(settings)
+    for listener in listeners:
         address, port = listener.getsockname()[:2]
         log.info("Listening on http://%s:%d", f"[{address}]" if ":" in address else address, port)
-        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it anew when it is done
-            server.run(sockets=[listener])
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it anew when it is done
+        server.run(sockets=listeners)
     if failures:
         click.echo(f"emoseek: {failures[0]}", err=True)
         sys.exit(1)
 
 
-def bind(settings: Settings) -> socket.socket:
-    """A listening socket at the settings' address.
+def bind(settings: Settings) -> list[socket.socket]:
+    """Listening sockets at every address of the settings' host.
 
     Raises:
-        SettingsError: the address cannot be had.
+        SettingsError: one cannot be had.
     """
+    listeners: list[socket.socket] = []
     try:
         found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
-        family, _, _, _, address = found[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
-    except OSError as exc:
+        for family, _, _, _, address in dict.fromkeys(found):
+            listener = socket.socket(family, socket.SOCK_STREAM)
+            listeners.append(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(address)
+            listener.listen(2048)
+    except (OSError, UnicodeError) as exc:
+        for listener in listeners:
+            listener.close()
+        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else exc
         raise SettingsError(
             f"EMOSEEK_HOST, EMOSEEK_PORT: {settings.host}:{settings.port} cannot be listened on "
-            f"({exc.strerror or exc})."
+            f"({reason})."
         ) from exc
+    return listeners
 
 
 @click.command()

@@ -10,7 +10,7 @@ import numpy as np
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from app.domain import ClipFilter
 from app.errors import InvalidParameter, NotFound, NotIndexed
@@ -118,9 +118,18 @@ class AudioFile(FileResponse):
     """A clip's audio, which may be deleted between the look and the opening."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def noting(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
         try:
-            await super().__call__(scope, receive, send)
-        except (RuntimeError, FileNotFoundError):  # Starlette's, before anything is sent
+            await super().__call__(scope, receive, noting)
+        except (RuntimeError, FileNotFoundError):  # what Starlette makes of a missing file
+            if started:
+                raise
             await render(scope["path"], NotFound("The clip was deleted."))(scope, receive, send)
 
 

@@ -14,8 +14,8 @@ Errors are `application/problem+json` (RFC 9457). With EMOSEEK_API_KEY set, ever
 /healthz wants `Authorization: Bearer KEY`.
 
 Every route that takes filters also takes `meta.KEY=VALUE`, equality on a top-level metadata key
-(a value that is not a string is compared as its JSON). A parameter that a route does not have is
-refused, so that a misspelled filter never widens a search or a deletion."""
+(a value that is not a string is compared as its JSON). A parameter that such a route does not have
+is refused, so that a misspelled filter never widens a search or a deletion."""
 
 
 def install(app: FastAPI) -> None:

@@ -58,11 +58,12 @@ def _iso_8601(text: object) -> object:
     """Refuses bare numbers, which would be taken as seconds since 1970, and naive times."""
     # A + that is not written %2B in a URL arrives as a blank.
     match = isinstance(text, str) and re.fullmatch(
-        r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d[\d:.]*)(Z|[+ -]\d\d:?\d\d)", text
+        r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d[\d:.]*)(Z|z|[+ -]\d\d(?::?\d\d)?)", text
     )
     if not match:
         raise ValueError("must be ISO 8601 with an offset, as 2024-05-01T12:00:00+02:00")
-    return match[1] + match[2].replace(" ", "+")
+    offset = match[2].replace(" ", "+").upper()
+    return match[1] + (f"{offset}:00" if len(offset) == 3 else offset)
 
 
 def _label(text: str) -> str:

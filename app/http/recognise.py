@@ -18,6 +18,7 @@ from app.library import Library
 from app.library.recognise import Posted, recognise
 
 MAX_TAGS = 100
+MAX_IGNORED_TOLD = 20
 
 router = APIRouter(prefix="/api/v1", tags=["recognise"])
 
@@ -36,13 +37,14 @@ async def ignored_fields(request: Request) -> tuple[str, ...]:
     send what they like, but a misspelled field should not vanish silently."""
     known = {param.alias for param in request.scope["route"].dependant.body_params}
     unknown = (name for name in dict.fromkeys(await request.form()) if name not in known)
-    return (
+    warnings = (
         *(f"The field {name[:100]!r} is not known and was ignored." for name in unknown),
         *(
-            f"{name[:100]} belongs into the form; in the query it is ignored."
+            f"{name[:100]!r} belongs into the form; in the query it is ignored."
             for name in dict.fromkeys(request.query_params)
         ),
     )
+    return warnings[:MAX_IGNORED_TOLD]
 
 
 @router.post(

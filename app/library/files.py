@@ -20,6 +20,7 @@ from app.audio import encode_flac, encode_wav
 from app.domain import Waveform
 
 RESULT_DIR_NAME = re.compile(r"outputs_\d{8}_\d{6}(_\d+)?")
+DOOMED_SUFFIX = ".doomed"
 
 
 class KeptAudio:
@@ -37,7 +38,9 @@ class KeptAudio:
         content = encode_flac(waveform)
         key = f"{uuid.uuid4().hex}.flac"
         path = self._unsettled(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _sync_directory(self._directory)
         try:
             with path.open("wb") as file:
                 file.write(content)
@@ -61,16 +64,13 @@ class KeptAudio:
         return self._directory / key[:2] / key
 
     def remove(self, key: str) -> None:
+        """Remove a deleted clip's file, settled or (when the deletion was quicker) not yet."""
+        self.discard(key)  # first: or else it could be settled in between
         self.path(key).unlink(missing_ok=True)
 
-    def recover(self, committed: set[str]) -> int:
-        """After a crash: settle the files whose clip was committed, discard the others."""
-        found = 0
-        for path in self._directory.glob("??/*.flac.new"):
-            found += 1
-            key = path.name.removesuffix(".new")
-            (self.settle if key in committed else self.discard)(key)
-        return found
+    def unsettled(self) -> list[str]:
+        """Keys that a crash left between two states."""
+        return [p.name.removesuffix(".new") for p in self._directory.glob("??/*.flac.new")]
 
     def _unsettled(self, key: str) -> Path:
         return self._directory / key[:2] / f"{key}.new"
@@ -116,7 +116,7 @@ class ResultDirs:
         if not self._directory.is_dir():
             return 0
         for path in self._directory.iterdir():
-            if RESULT_DIR_NAME.fullmatch(path.name) is None:
+            if RESULT_DIR_NAME.fullmatch(path.name.removesuffix(DOOMED_SUFFIX)) is None:
                 continue
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > self._max_age:
@@ -132,18 +132,45 @@ def write_result(result_dir: Path, result: dict[str, Any]) -> None:
 
 
 def remove_result_dir(result_dir: Path, clip_id: int) -> None:
-    """Remove a deleted clip's directory, unless it is another's now or no result directory."""
+    """Remove a deleted clip's directory, unless it is another's now or no result directory.
+
+    It gets another name first, so that a removal that was interrupted can be finished.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
     if RESULT_DIR_NAME.fullmatch(result_dir.name) is None:
         return
-    with contextlib.suppress(OSError, ValueError, AttributeError):
+    doomed = result_dir.with_name(result_dir.name + DOOMED_SUFFIX)
+    if _clip_of(result_dir) == clip_id:
+        os.replace(result_dir, doomed)
+    if doomed.is_dir():
+        shutil.rmtree(doomed)
+
+
+def _clip_of(result_dir: Path) -> int | None:
+    try:
         result = json.loads((result_dir / "result.json").read_text("utf-8"))
-        if result.get("clip_id") == clip_id:
-            shutil.rmtree(result_dir)
+        clip_id: int = result["clip_id"]
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        return None
+    return clip_id
 
 
 def as_clients_see(path: Path) -> str:
     """A path relative to the working directory, with forward slashes."""
     return os.path.relpath(path).replace(os.sep, "/")
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Write a small file so that it is there whole or not at all."""
+    beside = path.with_name(path.name + ".new")
+    with beside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+    _sync_directory(path.parent)
 
 
 def _sync_directory(path: Path) -> None:

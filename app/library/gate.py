@@ -38,14 +38,20 @@ class Gate:
             self._inside += 1
         try:
             with self._slots:
+                if self._closed:
+                    raise Unavailable("The service is stopping.")
                 yield
         finally:
             with self._changed:
                 self._inside -= 1
                 self._changed.notify_all()
 
+    def shut(self) -> None:
+        """Admit nobody any more, those who wait included. Safe in a signal handler."""
+        self._closed = True
+
     def close(self) -> None:
         """Admit nobody any more, and wait for those inside."""
+        self.shut()
         with self._changed:
-            self._closed = True
             self._changed.wait_for(lambda: self._inside == 0)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import logging
+import os
+import re
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -17,8 +20,8 @@ from numpy.typing import NDArray
 
 from app.data_dir import Ownership
 from app.domain import Clip, ClipFilter, DuplicateKind
-from app.errors import NotFound, SettingsError
-from app.library.files import KeptAudio, ResultDirs, remove_result_dir
+from app.errors import DataDirInUse, NotFound, SettingsError
+from app.library.files import KeptAudio, ResultDirs, remove_result_dir, write_durably
 from app.library.gate import Gate
 from app.library.keyed_locks import KeyedLocks
 from app.library.live_index import LiveIndex
@@ -131,13 +134,26 @@ class Library:
             self._remove_files(removed)
 
     def _remove_files(self, removed: list[clips.Deleted]) -> None:
+        """Remove deleted clips' files; those that cannot be are tried again by maintenance."""
+        done = []
         for gone in removed:
-            if gone.audio_key is not None:
-                self.kept_audio.remove(gone.audio_key)
-            if gone.result_dir is not None:
-                remove_result_dir(Path(gone.result_dir), gone.clip_id)
+            try:
+                if gone.audio_key is not None:
+                    self.kept_audio.remove(gone.audio_key)
+                if gone.result_dir is not None:
+                    remove_result_dir(Path(gone.result_dir), gone.clip_id)
+            except OSError:
+                log.exception("Files of the deleted clip %d are still there.", gone.clip_id)
+            else:
+                done.append(gone.clip_id)
         with self.store.write() as session:
-            clips.files_removed(session, [gone.clip_id for gone in removed])
+            clips.files_removed(session, done)
+
+    def _remove_doomed(self) -> None:
+        with self.store.read() as session:
+            doomed = clips.doomed(session)
+        if doomed:
+            self._remove_files(doomed)
 
     def expected(self) -> int:
         """Number of stored clips that should be in the index."""
@@ -171,8 +187,8 @@ class Library:
         top = self.settings.data_dir / "index"
         mine = top / self.recogniser.info.digest[:16]
         for other in top.glob("*"):
-            if other != mine:
-                shutil.rmtree(other)
+            if other != mine and re.fullmatch("[0-9a-f]{16}", other.name):
+                shutil.rmtree(other, ignore_errors=True)
         return mine
 
     def _match_data_dir(self) -> None:
@@ -181,7 +197,7 @@ class Library:
             identity = database.identity(session)
         marker = self.settings.data_dir / DATABASE_MARKER
         if not marker.exists():
-            marker.write_text(identity)
+            write_durably(marker, identity)
         elif marker.read_text() != identity:
             raise SettingsError(
                 "EMOSEEK_DATABASE_URL is not the database that EMOSEEK_DATA_DIR "
@@ -190,17 +206,19 @@ class Library:
 
     def _recover(self) -> None:
         """Finish what a crash interrupted: audio of committed clips, files of deleted ones."""
-        with self.store.read() as session:
-            committed, doomed = clips.audio_keys(session), clips.doomed(session)
-        if found := self.kept_audio.recover(committed):
-            log.info("A crash left %d audio files between two states.", found)
-        if doomed:
-            self._remove_files(doomed)
+        if unsettled := self.kept_audio.unsettled():
+            log.info("A crash left %d audio files between two states.", len(unsettled))
+            with self.store.read() as session:
+                committed = clips.committed_keys(session, unsettled)
+            for key in unsettled:
+                (self.kept_audio.settle if key in committed else self.kept_audio.discard)(key)
+        self._remove_doomed()
 
     def _maintain(self) -> None:
         """Repairs, snapshots and cleaning, each at its interval, until the library closes."""
         tasks: list[tuple[float, Callable[[], None]]] = [
             (1.0, self.index.maintain),
+            (10.0, self._keep_claim),
             (60.0, self.index.audit),
             (self.settings.snapshot_minutes * 60, self.index.save),
             (min(600.0, self.settings.snapshot_minutes * 60), self._clean),
@@ -222,6 +240,15 @@ class Library:
             log.info("Removed %d old result directories.", removed)
         with self.store.write() as session:
             idempotency.expire(session, dt.datetime.now(dt.UTC))
+        self._remove_doomed()
         if self._deleted:
             self._deleted = False
-            self.store.checkpoint()
+            if not self.store.checkpoint():
+                self._deleted = True  # tried again next time
+
+    def _keep_claim(self) -> None:
+        try:
+            self.store.keep_claim()
+        except DataDirInUse as exc:
+            log.critical("%s This service stops.", exc.detail)
+            os.kill(os.getpid(), signal.SIGTERM)

@@ -64,6 +64,7 @@ class LiveIndex:
         self._prior = prior
         self._changing = threading.Lock()  # add, remove and the switch to a new build
         self._missed: set[int] = set()  # whose add failed; the next rebuild makes up for it
+        self._unfit: set[int] = set()  # whose embedding is not finite
         self._rebuilding = False
         self._saved = (0, -1)  # build and changes that the newest snapshot holds
         self._changes = 0
@@ -138,13 +139,14 @@ class LiveIndex:
     def audit(self) -> None:
         """Make up for whatever the store and the index differ in, if they do."""
         with self._store.read() as session:
-            if embeddings.count_indexable(session, self._model_row) == len(self):
-                return
+            stored = embeddings.count_indexable(session, self._model_row)
+        if stored == len(self) + len(self._unfit):
+            return
         with self._changing:
             added, removed = self._reconcile(self._index)
             if added or removed:
                 self._changes += 1
-                log.warning("The index lacked %d clips and had %d too many.", added, removed)
+                log.info("The index lacked %d clips and had %d too many.", added, removed)
 
     def rebuild(self) -> None:
         """Build anew from the store and switch to it."""
@@ -207,7 +209,7 @@ class LiveIndex:
             vectors = np.empty((len(ids), self._model.dimension), np.float32)
             filled = 0
             for chunk_ids, chunk in embeddings.stream(session, self._model_row, ids):
-                kept = _finite(chunk_ids, chunk)
+                kept = self._finite(chunk_ids, chunk)
                 ids[filled : filled + kept.sum()] = chunk_ids[kept]
                 vectors[filled : filled + kept.sum()] = chunk[kept]
                 filled += int(kept.sum())
@@ -223,15 +225,15 @@ class LiveIndex:
             index.remove(phantoms)
             added = 0
             for ids, vectors in embeddings.stream(session, self._model_row, missing):
-                kept = _finite(ids, vectors)
+                kept = self._finite(ids, vectors)
                 index.add(ids[kept], vectors[kept])
                 added += int(kept.sum())
         return added, len(phantoms)
 
-
-def _finite(ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which of the embeddings can be indexed; one that cannot must not stop the others."""
-    finite = np.asarray(np.isfinite(vectors).all(axis=1))
-    for clip_id in ids[~finite]:
-        log.error("Clip %d has an embedding that is not finite; it is left out.", clip_id)
-    return finite
+    def _finite(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which of the embeddings can be indexed; one that cannot must not stop the others."""
+        finite = np.asarray(np.isfinite(vectors).all(axis=1))
+        for clip_id in set(ids[~finite].tolist()) - self._unfit:
+            self._unfit.add(clip_id)
+            log.error("Clip %d has an embedding that is not finite; it is left out.", clip_id)
+        return finite

@@ -108,7 +108,10 @@ def _store(library: Library, posted: Posted, file_sha256: str, fingerprint: str)
                 )
             answer, clip_ids = _commit(library, posted, heard, fingerprint)
         except BaseException as exc:
-            if heard and not _may_be_committed(library, str(heard[0].result_dir)):
+            stored = _is_stored(library, str(heard[0].result_dir)) if heard else None
+            if stored:
+                _settle(library, heard)
+            elif stored is False:
                 _remove_files(library, heard)
             if isinstance(exc, OSError):
                 raise Unavailable("The clip's files could not be written.") from exc
@@ -117,13 +120,14 @@ def _store(library: Library, posted: Posted, file_sha256: str, fingerprint: str)
         return _index(library, posted, heard, clip_ids, answer)
 
 
-def _may_be_committed(library: Library, result_dir: str) -> bool:
-    """Whether a commit that raised may have happened nonetheless (its connection dropped)."""
+def _is_stored(library: Library, result_dir: str) -> bool | None:
+    """Whether a commit that raised happened nonetheless (its connection dropped); None when the
+    database does not say. The next start settles what is left then."""
     try:
         with library.store.read() as session:
             return clips.is_stored(session, result_dir)
     except Unavailable:
-        return True
+        return None
 
 
 def _remove_files(library: Library, heard: list[_Heard]) -> None:
@@ -138,6 +142,8 @@ def _settle(library: Library, heard: list[_Heard]) -> None:
         if one.audio_key is not None:
             try:
                 library.kept_audio.settle(one.audio_key)
+            except FileNotFoundError:  # the clip was deleted in between
+                log.info("The audio %s was removed before it was settled.", one.audio_key)
             except OSError:  # the clip is committed; the next start settles it
                 log.exception("The audio %s is not settled.", one.audio_key)
 

@@ -97,7 +97,7 @@ def _nearest(
         if wanted.where:
             allowed = clips.matching_ids(session, wanted.where)
         if wanted.group_by is not None:
-            most = min(most, clips.count_groups(session, wanted.where))
+            most = max(1, min(most, clips.count_groups(session, wanted.where)))
     index = library.index.current()
     fetch = most + (itself is not None)
     while True:

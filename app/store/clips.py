@@ -229,8 +229,12 @@ def remove(session: Session, clip_ids: Sequence[int] | NDArray[np.int64]) -> lis
     """
     removed: list[Deleted] = []
     for chunk in _chunks([int(i) for i in clip_ids]):
+        # Locked in one order: another deletion of the same clips waits, and then finds none.
         rows = session.execute(
-            select(ClipRow.id, ClipRow.audio_key, ClipRow.result_dir).where(ClipRow.id.in_(chunk))
+            select(ClipRow.id, ClipRow.audio_key, ClipRow.result_dir)
+            .where(ClipRow.id.in_(chunk))
+            .order_by(ClipRow.id)
+            .with_for_update()
         )
         gone = [Deleted(*row) for row in rows]
         session.add_all(
@@ -239,7 +243,7 @@ def remove(session: Session, clip_ids: Sequence[int] | NDArray[np.int64]) -> lis
         )
         removed.extend(gone)
         idempotency.forget_answers(session, chunk)
-        session.execute(delete(ClipRow).where(ClipRow.id.in_(chunk)))
+        session.execute(delete(ClipRow).where(ClipRow.id.in_([one.clip_id for one in gone])))
     return removed
 
 
@@ -257,10 +261,14 @@ def files_removed(session: Session, clip_ids: Sequence[int]) -> None:
         session.execute(delete(DoomedFilesRow).where(DoomedFilesRow.clip_id.in_(chunk)))
 
 
-def audio_keys(session: Session) -> set[str]:
-    """Names of all kept audio files."""
-    query = select(ClipRow.audio_key).where(ClipRow.audio_key.is_not(None))
-    return {key for key in session.scalars(query) if key is not None}
+def committed_keys(session: Session, keys: Sequence[str]) -> set[str]:
+    """Those of the audio keys that belong to a stored clip."""
+    found: set[str] = set()
+    for start in range(0, len(keys), CHUNK):
+        chunk = keys[start : start + CHUNK]
+        rows = session.scalars(select(ClipRow.audio_key).where(ClipRow.audio_key.in_(chunk)))
+        found.update(key for key in rows if key is not None)
+    return found
 
 
 def _write_fields(row: ClipRow, fields: ClipFields) -> None:

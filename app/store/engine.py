@@ -14,7 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, event, text
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session as Session
 
@@ -149,17 +149,40 @@ class Store:
         with self.read() as session:
             session.execute(text("SELECT 1"))
 
-    def checkpoint(self) -> None:
-        """Empty SQLite's write-ahead log, which still holds what was deleted."""
-        if self.dialect == "sqlite":
-            connection = self._engine.raw_connection()
+    def checkpoint(self) -> bool:
+        """Empty SQLite's write-ahead log, which still holds what was deleted.
+
+        Returns:
+            False when a reader was in the way; nothing was waited for.
+        """
+        if self.dialect != "sqlite":
+            return True
+        with self._one_writer, contextlib.closing(self._engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA busy_timeout = 0")
             try:
-                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                busy: int = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             finally:
-                connection.close()
+                cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        return busy == 0
+
+    def keep_claim(self) -> None:
+        """Claim the Postgres database anew if the connection that claimed it was lost.
+
+        Raises:
+            DataDirInUse: another service was quicker.
+            Unavailable: the database does not answer.
+        """
+        if self._claim is None:
+            return
+        try:
+            self._claim.execute(text("SELECT 1"))
+        except DBAPIError:
+            self._claim.close()
+            self.claim()
 
     def close(self) -> None:
-        """Nothing is written once this has returned."""
+        """No transaction that writes begins once this has returned."""
         with self._one_writer:
             self._closed = True
         if self._claim is not None:

@@ -116,6 +116,14 @@ def test_ingest_notices_and_mends_other_fields(start: Callable[..., Service], au
     assert service.get("/clips/count", customer_id="anna").json() == {"count": len(files)}
     again = run(*arguments, cwd=service.directory)
     assert f"{len(files)} already stored" in again.stdout
+    # What the CSV does not speak of stays.
+    more = {"tags": ["B", "a"], "agent_id": "x", "metadata": {"note": "n", "source_path": "p"}}
+    clip = service.get("/clips", limit=1).json()["clips"][0]
+    more["metadata"] = clip["metadata"] | {"note": "n"}
+    requests.patch(f"{service.url}/api/v1/clips/{clip['clip_id']}", json=more)
+    last = run(*arguments, "--update", cwd=service.directory)
+    assert f"{len(files)} already stored" in last.stdout
+    assert service.get(f"/clips/{clip['clip_id']}").json()["agent_id"] == "x"
 
 
 def test_ingest_gives_up_when_the_service_is_gone(
@@ -266,7 +274,9 @@ def test_the_service_answers_503_while_it_starts(start: Callable[..., Service]) 
     service.stop()
     service.spawn()
     seen = set()
+    give_up = time.monotonic() + 60
     while True:
+        assert time.monotonic() < give_up
         try:
             answer = requests.get(f"{service.url}/api/v1/status")
         except requests.ConnectionError:
@@ -289,8 +299,9 @@ def test_a_service_that_is_still_starting_can_be_stopped(start: Callable[..., Se
     service.stop()
     service.spawn()
     assert service.process is not None
+    give_up = time.monotonic() + 60
     while str(service.process.pid) not in (service.data_dir / "emoseek.lock").read_text():
-        pass
+        assert time.monotonic() < give_up
     done = run("stop", cwd=service.directory)
     assert done.stdout.strip() == f"Stopped process {service.process.pid}."
     assert service.stop() in (0, -signal.SIGTERM)

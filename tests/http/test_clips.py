@@ -120,8 +120,9 @@ def test_an_offset_whose_plus_became_a_blank(
     stored: tuple[Service, list[dict[str, Any]]],
 ) -> None:
     service, _ = stored
-    url = f"{service.url}/api/v1/clips/count?since=2024-05-02T14:00:00+02:00"
-    assert requests.get(url).json() == {"count": 4}
+    for offset in ("+02:00", "%2B02:00", "%2B0200", "%2B02"):
+        url = f"{service.url}/api/v1/clips/count?since=2024-05-02T14:00:00{offset}"
+        assert requests.get(url).json() == {"count": 4}, offset
 
 
 def test_results_are_deleted_where_they_were_written(start: Any, tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_fields_that_are_not_known_are_told(service: Service, audio: Path) -> No
             f"{service.url}/api/v1/emotion/recognize?customer_id=x", files={"audio_file": file}
         ).json()
     assert in_query["warnings"] == [
-        "customer_id belongs into the form; in the query it is ignored."
+        "'customer_id' belongs into the form; in the query it is ignored."
     ]
     assert service.get(f"/clips/{in_query['clip_id']}").json()["customer_id"] is None
 

@@ -165,6 +165,15 @@ def test_audio_that_cannot_be_searched_with(service: Service) -> None:
     assert "customer_id" in is_problem(filtered, 422, "invalid-parameter")
 
 
+def test_grouping_nothing(service: Service) -> None:
+    answer = requests.post(
+        f"{service.url}/api/v1/search",
+        params={"group_by": "customer_id", "customer_id": "nobody at all"},
+        files={"audio_file": ("a", pcm(1))},
+    )
+    assert answer.json()["neighbours"] == []
+
+
 def test_an_empty_library_has_no_neighbours(start: Callable[..., Service]) -> None:
     service = start()
     answer = requests.post(f"{service.url}/api/v1/search", files={"audio_file": ("a", pcm(1))})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -48,6 +49,36 @@ class TestGate:
         for thread in threads:
             thread.join()
         assert (most, refused) == (2, 4)
+
+    def test_those_who_wait_are_told_of_a_stop(self) -> None:
+        gate, inside, leave = Gate(1, 5), threading.Event(), threading.Event()
+        told: list[bool] = []
+
+        def work() -> None:
+            with gate.admit():
+                inside.set()
+                leave.wait()
+
+        def wait() -> None:
+            try:
+                with gate.admit():
+                    told.append(False)
+            except Unavailable:
+                told.append(True)
+
+        threads = [threading.Thread(target=work)]
+        threads[0].start()
+        inside.wait()
+        threads += [threading.Thread(target=wait) for _ in range(3)]
+        for thread in threads[1:]:
+            thread.start()
+        while gate._inside < 4:
+            time.sleep(0.001)
+        gate.shut()
+        leave.set()
+        for thread in threads:
+            thread.join()
+        assert told == [True, True, True]
 
     def test_closing_waits_for_those_inside_and_admits_no_more(self) -> None:
         gate, leave, closed = Gate(2, 0), threading.Event(), threading.Event()
@@ -154,6 +185,23 @@ class TestResultDirs:
         assert not path.exists()
         remove_result_dir(path, 7)
 
+    def test_an_interrupted_removal_is_finished(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = ResultDirs(tmp_path, 1).create(WAVEFORM, None)
+        write_result(path, {"clip_id": 7})
+
+        def interrupted(directory: Path) -> None:
+            (directory / "result.json").unlink()
+            raise OSError(5, "Input/output error")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(shutil, "rmtree", interrupted)
+            with pytest.raises(OSError, match="Input/output"):
+                remove_result_dir(path, 7)
+        remove_result_dir(path, 7)
+        assert list(tmp_path.iterdir()) == []
+
     def test_no_other_directory_is_ever_removed(self, tmp_path: Path) -> None:
         write_result(tmp_path, {"clip_id": 7})
         remove_result_dir(tmp_path, 7)
@@ -165,17 +213,19 @@ class TestResultDirs:
         assert list(tmp_path.iterdir()) == []
 
 
-def test_audio_between_two_states_is_recovered(tmp_path: Path) -> None:
+def test_audio_is_settled_discarded_or_removed(tmp_path: Path) -> None:
     kept = KeptAudio(tmp_path)
-    settled, committed, lost = (kept.keep(WAVEFORM) for _ in range(3))
+    settled, left, removed = (kept.keep(WAVEFORM) for _ in range(3))
     kept.settle(settled)
-    assert kept.recover({settled, committed}) == 2
+    assert sorted(kept.unsettled()) == sorted([left, removed])
     assert kept.path(settled).exists()
-    assert kept.path(committed).exists()
-    assert [path.name for path in tmp_path.rglob("*.flac*")].count(lost) == 0
-    assert len(list(tmp_path.rglob("*.flac*"))) == 2
+    kept.discard(left)
+    kept.remove(removed)  # deleted before it was settled
+    with pytest.raises(FileNotFoundError):
+        kept.settle(removed)
     kept.remove(settled)
     kept.remove(settled)
+    assert list(tmp_path.rglob("*.flac*")) == []
 
 
 def test_audio_that_does_not_fit_on_the_disk_leaves_nothing(

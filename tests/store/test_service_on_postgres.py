@@ -19,6 +19,13 @@ def test_recognise_find_restart_delete(
     assert service.get("/status").json()["database"] == {"dialect": "postgresql", "clips": len(ids)}
     where = {"customer_id": "c", "tag": "t", "meta.a": "1", "since": "2024-01-01T00:00:00Z"}
     assert set(service.neighbours(ids[0], k=100, **where)) == set(ids[1:])
+    odd = requests.post(
+        f"{service.url}/api/v1/emotion/recognize?%00=1",
+        files={"audio_file": (audio / "sad_voice_c.flac").read_bytes()},
+        data={"index": "false"},
+    )
+    assert odd.status_code == 200, odd.text
+    requests.delete(f"{service.url}/api/v1/clips/{odd.json()['clip_id']}")
     service.stop()
     service.start()
     assert requests.delete(f"{service.url}/api/v1/clips/{ids[1]}").status_code == 204

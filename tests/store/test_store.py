@@ -303,3 +303,62 @@ def test_groups_are_customers_and_clips_without_one(store: Store, model_id: int)
     with store.read() as session:
         assert clips.count_groups(session, ClipFilter()) == 4
         assert clips.count_groups(session, ClipFilter(customer_id="a")) == 1
+
+
+def test_concurrent_deletions_of_the_same_clips(store: Store, model_id: int) -> None:
+    for _ in range(3):
+        ids = [add(store, model_id) for _ in range(5)]
+        removed: list[int] = []
+        failures: list[BaseException] = []
+        start = threading.Barrier(4)
+
+        def delete(
+            wanted: list[int],
+            start: threading.Barrier = start,
+            removed: list[int] = removed,
+            failures: list[BaseException] = failures,
+        ) -> None:
+            start.wait()
+            try:
+                with store.write() as session:
+                    gone = clips.remove(session, wanted)
+                removed.extend(one.clip_id for one in gone)
+            except BaseException as exc:
+                failures.append(exc)
+
+        wanted = [ids, ids, ids[::-1], ids[2:3]]
+        threads = [threading.Thread(target=delete, args=(some,)) for some in wanted]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        assert sorted(removed) == ids
+
+
+def test_a_checkpoint_does_not_wait_for_readers(store: Store, model_id: int) -> None:
+    clip_id = add(store, model_id)
+    with store.read() as session:
+        clips.get(session, clip_id)
+        add(store, model_id)
+        if store.dialect == "sqlite":
+            assert not store.checkpoint()
+        add(store, model_id)
+    assert store.checkpoint()
+
+
+def test_a_lost_claim_is_noticed(store: Store) -> None:
+    if store.dialect == "sqlite":
+        return store.keep_claim()
+    store.claim()
+    store.keep_claim()
+    assert store._claim is not None
+    pid = store._claim.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+    with store.read() as session:
+        session.execute(text(f"SELECT pg_terminate_backend({pid})"))
+    store.keep_claim()
+    second = Store(store._engine.url.render_as_string(hide_password=False))
+    with pytest.raises(DataDirInUse):
+        second.claim()
+    second.close()
+    return None
