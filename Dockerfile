@@ -13,7 +13,7 @@ COPY app app
 COPY index index
 COPY migrations migrations
 COPY alembic.ini ./
-RUN .venv/bin/pip install --no-cache-dir --extra-index-url "$TORCH_INDEX" \
+RUN .venv/bin/pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
         -c constraints.txt -e ".[$EXTRA]"
 
 FROM python:3.11-slim
