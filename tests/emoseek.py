@@ -1,4 +1,4 @@
-"""The `emoseek` command, killed where EMOSEEK_TEST_KILL says.
+"""The `emoseek` command, killed or hindered where EMOSEEK_TEST_KILL says.
 
 Not a setting of the service: taken out of the environment before the settings are read.
 """
@@ -27,6 +27,13 @@ def place(point: str) -> None:
         from app.library.files import KeptAudio
 
         KeptAudio.settle = die  # type: ignore[method-assign]
+    elif point == "files cannot be removed":  # the one that does not kill
+        from app.library.files import KeptAudio
+
+        def fail(*_: Any) -> None:
+            raise OSError(5, "Input/output error")
+
+        KeptAudio.remove = fail  # type: ignore[method-assign]
     elif point == "before files of a deleted clip are removed":
         from app.library.files import KeptAudio
 

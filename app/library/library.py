@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from app.data_dir import Ownership
 from app.domain import Clip, ClipFilter, DuplicateKind
-from app.errors import DataDirInUse, NotFound, SettingsError
+from app.errors import DataDirInUse, NotFound, SettingsError, Unavailable
 from app.library.files import KeptAudio, ResultDirs, remove_result_dir, write_durably
 from app.library.gate import Gate
 from app.library.keyed_locks import KeyedLocks
@@ -114,14 +114,18 @@ class Library:
 
     def forget(self, clip_id: int) -> bool:
         """Delete a clip: gone from rows, searches and files when this returns. False when there
-        is no such clip."""
+        is no such clip.
+
+        Raises:
+            Unavailable: the clip is deleted, but not all of its files yet.
+        """
         with self.store.write() as session:
             removed = clips.remove(session, [clip_id])
         self._finish_removal(removed)
         return bool(removed)
 
     def forget_matching(self, wanted: ClipFilter) -> int:
-        """Delete the clips that match; returns how many."""
+        """Delete the clips that match; returns how many. Raises Unavailable, as `forget`."""
         with self.store.write() as session:
             removed = clips.remove(session, clips.matching_ids(session, wanted, lock=True))
         self._finish_removal(removed)
@@ -131,10 +135,14 @@ class Library:
         if removed:
             self.index.remove([gone.clip_id for gone in removed])
             self._deleted = True
-            self._remove_files(removed)
+            if not self._remove_files(removed):
+                raise Unavailable(
+                    "The clips are deleted, but some of their files could not be removed yet; the "
+                    "service goes on trying."
+                )
 
-    def _remove_files(self, removed: list[clips.Deleted]) -> None:
-        """Remove deleted clips' files; those that cannot be are tried again by maintenance."""
+    def _remove_files(self, removed: list[clips.Deleted]) -> bool:
+        """Remove deleted clips' files. False when some could not be: maintenance tries again."""
         done = []
         for gone in removed:
             try:
@@ -148,6 +156,7 @@ class Library:
                 done.append(gone.clip_id)
         with self.store.write() as session:
             clips.files_removed(session, done)
+        return len(done) == len(removed)
 
     def _remove_doomed(self) -> None:
         with self.store.read() as session:
@@ -242,9 +251,11 @@ class Library:
             idempotency.expire(session, dt.datetime.now(dt.UTC))
         self._remove_doomed()
         if self._deleted:
-            self._deleted = False
-            if not self.store.checkpoint():
-                self._deleted = True  # tried again next time
+            self._deleted = emptied = False
+            try:
+                emptied = self.store.checkpoint()
+            finally:
+                self._deleted |= not emptied  # tried again next time
 
     def _keep_claim(self) -> None:
         try:

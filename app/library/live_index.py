@@ -143,6 +143,7 @@ class LiveIndex:
         if stored == len(self) + len(self._unfit):
             return
         with self._changing:
+            self._unfit.clear()  # some may have been deleted; those that are left are found again
             added, removed = self._reconcile(self._index)
             if added or removed:
                 self._changes += 1

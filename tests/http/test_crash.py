@@ -132,6 +132,21 @@ def test_files_of_a_deleted_clip_go_after_a_crash(start: Callable[..., Service])
     assert service.get("/clips/count").json() == {"count": 0}
 
 
+def test_files_that_cannot_be_removed_are_told_and_tried_again(
+    start: Callable[..., Service],
+) -> None:
+    service = start(EMOSEEK_TEST_KILL="files cannot be removed")
+    clip_id = service.post_bytes(pcm(0.3)).json()["clip_id"]
+    told = requests.delete(f"{service.url}/api/v1/clips/{clip_id}")
+    assert told.status_code == 503
+    assert "goes on trying" in told.json()["detail"]
+    assert service.get(f"/clips/{clip_id}").status_code == 404
+    assert len(service.files()) > 0
+    service.stop()
+    service.start(EMOSEEK_TEST_KILL="")
+    assert service.files() == set()
+
+
 def test_another_database_is_refused_and_nothing_is_lost(start: Callable[..., Service]) -> None:
     service = start()
     clip_id = service.post_bytes(pcm(0.3)).json()["clip_id"]
