@@ -1,5 +1,6 @@
 """A model directory → a Recogniser: waveforms in, emotion scores and embeddings out."""
 
-from app.recogniser.load import Loaded, Recogniser, load
+from app.recogniser.load import Loaded, load
+from app.recogniser.recogniser import Flow, Recogniser
 
-__all__ = ["Loaded", "Recogniser", "load"]
+__all__ = ["Flow", "Loaded", "Recogniser", "load"]

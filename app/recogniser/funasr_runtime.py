@@ -1,4 +1,4 @@
-"""FunASR's own emotion2vec modules as a Recogniser: the reference that others compare with."""
+"""FunASR's own emotion2vec modules as an Encoder: the reference that others compare with."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import importlib
 import importlib.util
 import io
 import sys
-import threading
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.domain import LABELS, WINDOW, Frames, ModelInfo, Recognition, Waveform
+from app.domain import LABELS, Frames, ModelInfo, Recognition, Waveform
 from app.errors import ModelError, NoAudio
 from app.recogniser.model_dir import ModelDirectory
 
@@ -25,7 +24,7 @@ NESTINGS = ("state_dict", "model_state_dict", "model")  # where checkpoints keep
 PREFIXES = ("", "d2v_model.", "module.")
 
 
-class FunasrRecogniser:
+class FunasrEncoder:
     """Runs one clip at a time: FunASR's modules keep state between calls.
 
     Raises:
@@ -41,29 +40,24 @@ class FunasrRecogniser:
         self.dtype = dtype
         self.info = ModelInfo(model_id, directory.digest(dtype), directory.dimension, bundled)
         self._columns = directory.columns
-        self._lock = threading.Lock()
         self._model = _build(directory).to(device).eval()
 
-    def recognise(self, waveform: Waveform, *, frames: bool = False) -> Recognition:
-        """Scores and embedding of one Waveform of at least 400 samples; safe from many threads.
+    def encode(
+        self, waveforms: Sequence[Waveform], frames: Sequence[bool]
+    ) -> list[Recognition | NoAudio]:
+        """See Encoder."""
+        return [self._encode(*pair) for pair in zip(waveforms, frames, strict=True)]
 
-        Args:
-            frames: also give embeddings and scores of each frame.
-
-        Raises:
-            NoAudio: the model makes no finite numbers of the samples.
-        """
-        assert waveform.ndim == 1
-        assert len(waveform) >= WINDOW
+    def _encode(self, waveform: Waveform, frames: bool) -> Recognition | NoAudio:
         source = torch.from_numpy(np.ascontiguousarray(waveform)).to(self.device)
-        with self._lock, torch.inference_mode(), self._autocast():
+        with torch.inference_mode(), self._autocast():
             source = torch.nn.functional.layer_norm(source, source.shape)
             x = self._model.extract_features(source.view(1, -1))["x"].float()[0]  # (T, D)
             embedding = x.mean(dim=0)
             scores = self._scores(self._model.proj(embedding).float())
             frame_scores = self._scores(self._model.proj(x).float()) if frames else None
         if not (torch.isfinite(embedding).all() and np.isfinite(scores).all()):
-            raise NoAudio("The model hears no finite numbers in this audio.")
+            return NoAudio("The model hears no finite numbers in this audio.")
         return Recognition(
             scores=scores,
             embedding=embedding.cpu().numpy(),

@@ -5,33 +5,22 @@ from __future__ import annotations
 import dataclasses
 import logging
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from app.audio import decode
-from app.domain import SAMPLE_RATE, ModelInfo, Recognition, Waveform
+from app.domain import SAMPLE_RATE
 from app.errors import ModelError, SettingsError
 from app.recogniser import model_dir, sources
-from app.recogniser.funasr_runtime import FunasrRecogniser
+from app.recogniser.funasr_runtime import FunasrEncoder
+from app.recogniser.recogniser import Recogniser
 from app.settings import Settings
 
 REFERENCE_CLIPS = Path(__file__).parent / "reference"  # made by scripts/make_test_audio.py
 
 log = logging.getLogger(__name__)
-
-
-class Recogniser(Protocol):
-    """What runs a model. `recognise` is safe from many threads."""
-
-    info: ModelInfo
-    runtime: str
-    device: str
-    dtype: str
-
-    def recognise(self, waveform: Waveform, *, frames: bool = False) -> Recognition: ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,13 +68,14 @@ def load(settings: Settings, decided: str | None) -> Loaded:
     """
     source = sources.find(settings.model, decided)
     directory = model_dir.read(source.path)
-    recogniser = FunasrRecogniser(
+    encoder = FunasrEncoder(
         directory,
         source.id,
         device=_device(settings.device),
         dtype="bf16" if settings.dtype == "bf16" else "fp32",
         bundled=source.bundled,
     )
+    recogniser = Recogniser(encoder)
     for seconds in (0.5, 3.0):
         recogniser.recognise(np.zeros(int(seconds * SAMPLE_RATE), np.float32))
     if source.bundled:

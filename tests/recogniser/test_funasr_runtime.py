@@ -17,19 +17,21 @@ import torch
 from app.audio import decode
 from app.domain import LABELS, SAMPLE_RATE, Waveform, frame_count
 from app.errors import ModelError
-from app.recogniser.funasr_runtime import FunasrRecogniser
+from app.recogniser.funasr_runtime import FunasrEncoder
 from app.recogniser.model_dir import BUNDLED, read
+from app.recogniser.recogniser import Recogniser
 
 STALE = ["生气/angry", "unuse_0", "unuse_1", "开心/happy", "中立/neutral", "unuse_2", "难过/sad"]
 STALE += ["unuse_3", "<unk>"]
 
 
-def load(directory: Path, dtype: str = "fp32") -> FunasrRecogniser:
-    return FunasrRecogniser(read(directory), "test", device="cpu", dtype=dtype, bundled=True)
+def load(directory: Path, dtype: str = "fp32") -> Recogniser:
+    encoder = FunasrEncoder(read(directory), "test", device="cpu", dtype=dtype, bundled=True)
+    return Recogniser(encoder)
 
 
 @pytest.fixture(scope="module")
-def recogniser() -> FunasrRecogniser:
+def recogniser() -> Recogniser:
     return load(BUNDLED)
 
 
@@ -78,7 +80,7 @@ def test_the_numbers_are_funasrs(kind: str, tmp_path: Path, waveforms: list[Wave
             assert found.scores[LABELS.index(label)] == pytest.approx(score, abs=1e-5)
 
 
-def test_frames_are_funasrs(recogniser: FunasrRecogniser, waveforms: list[Waveform]) -> None:
+def test_frames_are_funasrs(recogniser: Recogniser, waveforms: list[Waveform]) -> None:
     expected = reference(BUNDLED, waveforms[0], "frame")["feats"]
     frames = recogniser.recognise(waveforms[0], frames=True).frames
     assert frames is not None
@@ -101,7 +103,7 @@ def test_all_nine_labels_whatever_the_tokens(tmp_path: Path, waveforms: list[Wav
 
 
 def test_many_threads_get_the_single_threaded_numbers(
-    recogniser: FunasrRecogniser, waveforms: list[Waveform]
+    recogniser: Recogniser, waveforms: list[Waveform]
 ) -> None:
     alone = [recogniser.recognise(waveform) for waveform in waveforms]
     numbers = [i % len(waveforms) for i in range(64)]
@@ -112,7 +114,7 @@ def test_many_threads_get_the_single_threaded_numbers(
         np.testing.assert_allclose(found.scores, alone[i].scores, atol=1e-5)
 
 
-def test_bf16_is_near(recogniser: FunasrRecogniser, waveforms: list[Waveform]) -> None:
+def test_bf16_is_near(recogniser: Recogniser, waveforms: list[Waveform]) -> None:
     rough = load(BUNDLED, "bf16")
     assert rough.info.digest != recogniser.info.digest
     exact = np.stack([recogniser.recognise(w).embedding for w in waveforms])
