@@ -14,14 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from app.domain import LABELS, Frames, ModelInfo, Recognition, Waveform
+from app.domain import Frames, ModelInfo, Recognition, Waveform
 from app.errors import ModelError, NoAudio
+from app.recogniser.checkpoint import read_weights
+from app.recogniser.head import emotion_scores
 from app.recogniser.model_dir import ModelDirectory
-
-NESTINGS = ("state_dict", "model_state_dict", "model")  # where checkpoints keep their weights
-PREFIXES = ("", "d2v_model.", "module.")
 
 
 class FunasrEncoder:
@@ -54,23 +52,17 @@ class FunasrEncoder:
             source = torch.nn.functional.layer_norm(source, source.shape)
             x = self._model.extract_features(source.view(1, -1))["x"].float()[0]  # (T, D)
             embedding = x.mean(dim=0)
-            scores = self._scores(self._model.proj(embedding).float())
-            frame_scores = self._scores(self._model.proj(x).float()) if frames else None
+            scores = emotion_scores(self._model.proj(embedding).float(), self._columns)
+            logits = self._model.proj(x).float() if frames else None
         if not (torch.isfinite(embedding).all() and np.isfinite(scores).all()):
             return NoAudio("The model hears no finite numbers in this audio.")
         return Recognition(
             scores=scores,
             embedding=embedding.cpu().numpy(),
-            frames=None if frame_scores is None else Frames(x.cpu().numpy(), frame_scores),
+            frames=None
+            if logits is None
+            else Frames(x.cpu().numpy(), emotion_scores(logits, self._columns)),
         )
-
-    def _scores(self, logits: torch.Tensor) -> NDArray[np.float32]:
-        """Softmax over the labels in use: (..., columns) logits → (..., 9) in LABELS order."""
-        used = {i: column for i, column in enumerate(self._columns) if column is not None}
-        probabilities = torch.softmax(logits[..., list(used)].double(), dim=-1).cpu().numpy()
-        scores = np.zeros((*logits.shape[:-1], len(LABELS)), np.float32)
-        scores[..., list(used.values())] = probabilities
-        return scores
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         device_type = torch.device(self.device).type
@@ -78,43 +70,19 @@ class FunasrEncoder:
 
 
 def _build(directory: ModelDirectory) -> Any:
-    emotion2vec = _import_emotion2vec()
+    emotion2vec = import_emotion2vec()
     try:
         model = emotion2vec(model_conf=directory.conf, vocab_size=len(directory.columns))
     except Exception as exc:  # whatever FunASR makes of a config that it cannot follow
         raise ModelError(f"config.yaml: FunASR cannot build this model ({exc}).") from exc
-    wanted = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    model.load_state_dict(_read_weights(directory, wanted))
+    weights = read_weights(directory.weights)
+    model.load_state_dict(
+        {name: weights.take(name, *tensor.shape) for name, tensor in model.state_dict().items()}
+    )
     return model
 
 
-def _read_weights(
-    directory: ModelDirectory, wanted: dict[str, torch.Size]
-) -> dict[str, torch.Tensor]:
-    try:
-        found = torch.load(directory.weights, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as exc:  # torch raises many kinds for a file that is not a checkpoint
-        raise ModelError("model.pt is not a checkpoint of plain tensors.") from exc
-    for nesting in NESTINGS:
-        if isinstance(found, dict) and isinstance(found.get(nesting), dict):
-            found = found[nesting]
-    if not isinstance(found, dict):
-        raise ModelError("model.pt holds no weights.")
-    weights = {}
-    for name, shape in wanted.items():
-        tensor = next((found[p + name] for p in PREFIXES if p + name in found), None)
-        if not isinstance(tensor, torch.Tensor):
-            raise ModelError(f"model.pt has no weight {name}.")
-        if tensor.shape != shape:
-            raise ModelError(
-                f"model.pt: {name} is {tuple(tensor.shape)}, config.yaml and tokens.txt say "
-                f"{tuple(shape)}."
-            )
-        weights[name] = tensor
-    return weights
-
-
-def _import_emotion2vec() -> Any:
+def import_emotion2vec() -> Any:
     """Import FunASR's Emotion2vec without FunASR's other models.
 
     `import funasr` imports every model that it has, which takes several seconds; with a bare

@@ -1,0 +1,69 @@
+"""model.pt → named tensors, checked against the shapes that config.yaml and tokens.txt imply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from app.errors import ModelError
+
+NESTINGS = ("state_dict", "model_state_dict", "model")  # where checkpoints keep their weights
+PREFIXES = ("", "d2v_model.", "module.")
+
+
+class Weights:
+    """The tensors of one checkpoint, by name; what is not asked for is never read from disk."""
+
+    def __init__(self, tensors: Mapping[str, object], within: str = "") -> None:
+        self._tensors = tensors
+        self._within = within
+
+    def __getitem__(self, name: str) -> Weights:
+        """The tensors below `name`."""
+        return Weights(self._tensors, f"{self._within}{name}.")
+
+    def take(self, name: str, *shape: int) -> torch.Tensor:
+        """The tensor `name` of this shape, on the CPU, as it is stored.
+
+        Raises:
+            ModelError: it is missing, of another shape, or holds no numbers.
+        """
+        full = self._within + name
+        tensor = next(
+            (self._tensors[p + full] for p in PREFIXES if p + full in self._tensors), None
+        )
+        if not isinstance(tensor, torch.Tensor):
+            raise ModelError(f"model.pt has no weight {full}.")
+        if tuple(tensor.shape) != shape:
+            raise ModelError(
+                f"model.pt: {full} is {tuple(tensor.shape)}, config.yaml and tokens.txt say {shape}."
+            )
+        if not tensor.is_floating_point():
+            raise ModelError(f"model.pt: {full} holds {tensor.dtype}, not floating-point numbers.")
+        return tensor
+
+
+def read_weights(path: Path) -> Weights:
+    """Map a checkpoint into memory; only plain tensors and containers are accepted.
+
+    Raises:
+        ModelError: the file is no such checkpoint.
+    """
+    found = _load(path)
+    for nesting in NESTINGS:
+        if isinstance(found, dict) and isinstance(found.get(nesting), dict):
+            found = found[nesting]
+    if not isinstance(found, dict):
+        raise ModelError("model.pt holds no weights.")
+    return Weights({name: value for name, value in found.items() if isinstance(name, str)})
+
+
+def _load(path: Path) -> object:
+    try:
+        with path.open("rb") as file:
+            mapped = file.read(2) == b"PK"  # files of torch before 1.6 cannot be mapped
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except Exception as exc:  # torch raises many kinds for a file that is not a checkpoint
+        raise ModelError("model.pt is not a checkpoint of plain tensors.") from exc
