@@ -67,8 +67,8 @@ class Settings(BaseSettings):
         None,
         pattern=r"^[\w-][\w.-]*(/[\w-][\w.-]*)*$",
         max_length=200,
-        description="branch, tag or commit of that model on its hub; default is what was "
-        "downloaded first, or the hub's default branch.",
+        description="Branch, tag or commit of that model on its hub; default is what was "
+        "pulled last, or the hub's default branch.",
     )
     allow_model_change: bool = Field(
         False,

@@ -41,8 +41,8 @@ def find(setting: str, decided: str | None, hub_name: str, revision: str | None)
         setting: auto, bundled, a model id, or a directory.
         decided: id of the model that `auto` was decided for earlier in this database.
         hub_name: modelscope or huggingface: whose cache, and where to download from.
-        revision: branch, tag or commit on that hub; None is what was downloaded first, or the
-            hub's default branch.
+        revision: branch, tag or commit on that hub; None is what was pulled last, or the hub's
+            default branch.
 
     Raises:
         ModelError: it cannot be had; the message says what to do.

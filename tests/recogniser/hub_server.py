@@ -40,8 +40,8 @@ class HubServer:
     damaged: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # responses
     broken: set[str] = field(default_factory=set)  # files that get status 503
     requests: list[str] = field(default_factory=list)  # METHOD path
+    tokens: list[tuple[str, str | None]] = field(default_factory=list)  # host asked, login sent
     ranges: list[tuple[str, int]] = field(default_factory=list)  # file, first byte asked for
-    pace: threading.Event | None = None  # each body waits for it after its first byte
 
     def __enter__(self) -> Self:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -93,6 +93,8 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
             path = unquote(url.path)
             query = {name: values[0] for name, values in parse_qs(url.query).items()}
             hub.requests.append(f"{self.command} {path}")
+            host = str(self.headers["Host"]).partition(":")[0]
+            hub.tokens.append((host, self.headers["Authorization"]))
             for pattern, answer in (
                 (r"/api/v1/models/([^/]+/[^/]+)/repo/files", self.modelscope_listing),
                 (r"/api/v1/models/([^/]+/[^/]+)/repo", self.modelscope_file),
@@ -222,10 +224,6 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
             if self.command == "HEAD":
                 return
             cut = hub.cuts[path].pop(0) if hub.cuts[path] else None
-            if hub.pace is not None:
-                self.wfile.write(body[:1])
-                hub.pace.wait(60)
-                body, cut = body[1:], None if cut is None else cut - 1
             self.wfile.write(body if cut is None else body[:cut])
             if cut is not None:
                 self.close_connection = True

@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -71,13 +72,10 @@ def test_a_connection_that_breaks_is_taken_up(server: HubServer, hub: str) -> No
     assert second >= 20_000_000
 
 
-def test_the_next_process_continues(
-    server: HubServer, hub: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_next_process_continues(server: HubServer, hub: str) -> None:
     """The first one is told 503 after the break, gives up and says how to go on."""
     server.revisions["main"] = heavy_files()
     server.cuts["model.pt"] = [25_000_000]
-    server.pace = None
 
     class Once(set[str]):
         def __contains__(self, name: object) -> bool:
@@ -144,6 +142,18 @@ def test_a_model_that_the_hub_does_not_have(server: HubServer, hub: str) -> None
         find("nobody/nothing", None, hub, None)
 
 
+def test_a_login_goes_to_the_hub_and_not_to_where_it_sends_us(
+    server: HubServer, hub: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("MODELSCOPE_API_TOKEN", "ms-secret")
+    pull(LARGE, hub, None)
+    sent = {token for host, token in server.tokens if host == "127.0.0.1"}
+    assert any(token and "secret" in token for token in sent)
+    assert all(token is None for host, token in server.tokens if host != "127.0.0.1")
+    assert ("localhost" in dict(server.tokens)) == (hub == "huggingface")
+
+
 def test_a_model_of_another_kind(server: HubServer, hub: str) -> None:
     del server.revisions["main"]["tokens.txt"]
     with pytest.raises(ModelError, match=r"no tokens\.txt"):
@@ -177,6 +187,7 @@ def test_a_branch_that_moves_on_changes_nothing_until_pulled(server: HubServer, 
 def test_without_a_network_a_pinned_model_says_what_to_do(
     caches: dict[str, str], hub: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Otherwise ModelScope's library waits 7 s in between.
     monkeypatch.setattr("modelscope_hub._legacy_api.REPO_TREE_PAGE_MAX_ATTEMPTS", 1)
     with pytest.raises(ModelError) as refused:
         find(LARGE, None, hub, None)
@@ -241,6 +252,7 @@ def test_a_log_shows_how_far_a_download_is(
 def test_a_terminal_gets_a_bar(server: HubServer, hub: str) -> None:
     """And nothing but ours: the libraries have bars of their own."""
     controller, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (25, 100))
     with subprocess.Popen(
         [sys.executable, "-m", "app.cli", "models", "pull", "--hub", hub],
         cwd=ROOT,
