@@ -58,7 +58,17 @@ class Settings(BaseSettings):
     model: str = Field(
         "auto",
         min_length=1,
-        description="auto, bundled, a ModelScope model id, or a FunASR-format directory.",
+        description="auto, bundled, a model id, or a FunASR-format directory.",
+    )
+    hub: Literal["modelscope", "huggingface"] = Field(
+        "modelscope", description="Where a model that is an id is downloaded from and cached."
+    )
+    model_revision: str | None = Field(
+        None,
+        pattern=r"^[\w-][\w.-]*(/[\w-][\w.-]*)*$",
+        max_length=200,
+        description="Branch, tag or commit of that model on its hub; default is what was "
+        "pulled last, or the hub's default branch.",
     )
     allow_model_change: bool = Field(
         False,

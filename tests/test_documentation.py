@@ -29,10 +29,21 @@ def test_every_setting_is_in_the_readme_with_its_default(name: str) -> None:
     assert row.split("|")[2].strip() == written
 
 
-@pytest.mark.parametrize("name", sorted(group.commands))
-def test_every_command_and_option_is_in_the_readme(name: str) -> None:
+def commands(parent: click.Group, name: str = "") -> dict[str, click.Command]:
+    """Every command by the words that call it, those of groups included."""
+    found = {}
+    for word, command in parent.commands.items():
+        if isinstance(command, click.Group):
+            found |= commands(command, f"{name}{word} ")
+        else:
+            found[f"{name}{word}"] = command
+    return found
+
+
+@pytest.mark.parametrize(("name", "command"), sorted(commands(group).items()))
+def test_every_command_and_option_is_in_the_readme(name: str, command: click.Command) -> None:
     assert f"`emoseek {name}" in README
-    for option in group.commands[name].params:
+    for option in command.params:
         if isinstance(option, click.Option):
             assert option.opts[0] in README, option.opts
 

@@ -8,6 +8,7 @@ import click
 
 from app import __version__
 from app.cli.ingest import ingest
+from app.cli.models import models
 from app.cli.recognise import recognise
 from app.cli.serve import serve, stop
 from app.cli.similar import similar
@@ -20,7 +21,7 @@ def group() -> None:
     """Speech emotion with similarity search. Settings: EMOSEEK_… variables or a .env file."""
 
 
-for command in (serve, stop, recognise, ingest, similar):
+for command in (serve, stop, recognise, ingest, similar, models):
     group.add_command(command)
 
 

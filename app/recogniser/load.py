@@ -66,7 +66,7 @@ def load(settings: Settings, decided: str | None) -> Loaded:
         ModelError: the model cannot be had or does not fit together.
         SettingsError: the device is not there.
     """
-    source = sources.find(settings.model, decided)
+    source = sources.find(settings.model, decided, settings.hub, settings.model_revision)
     directory = model_dir.read(source.path)
     encoder = FunasrEncoder(
         directory,

@@ -1,23 +1,23 @@
-"""Where a model comes from: the bundled one, a directory, or ModelScope's cache and hub."""
+"""Where a model comes from: the bundled one, a directory, or a hub and its cache."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
-import os
-import threading
+import re
 from pathlib import Path
-
-import httpx
+from typing import Literal
 
 from app.errors import ModelError
+from app.recogniser.hubs import HUBS, MODELSCOPE_IDS, CannotDownload, Hub, Progress, cache, probe
+from app.recogniser.hubs.contract import REQUIRED_FILES
 from app.recogniser.model_dir import BUNDLED
 
 LARGE = "iic/emotion2vec_plus_large"
+PUBLISHED = (LARGE, "iic/emotion2vec_plus_base", "iic/emotion2vec_plus_seed")
 BUNDLED_ID = "emoseek/bundled"
-PROBE_SECONDS = 3.0  # how long `auto` waits for ModelScope to answer
-WANTED_FILES = ["config.yaml", "configuration.json", "model.pt", "tokens.txt"]
+
+_MODEL_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 
 log = logging.getLogger(__name__)
 
@@ -34,98 +34,142 @@ class Source:
         return self.id == BUNDLED_ID
 
 
-def find(setting: str, decided: str | None) -> Source:
-    """The model that EMOSEEK_MODEL asks for.
+def find(setting: str, decided: str | None, hub_name: str, revision: str | None) -> Source:
+    """The model that EMOSEEK_MODEL asks for. What is cached is taken without asking any hub.
 
     Args:
         setting: auto, bundled, a model id, or a directory.
         decided: id of the model that `auto` was decided for earlier in this database.
+        hub_name: modelscope or huggingface: whose cache, and where to download from.
+        revision: branch, tag or commit on that hub; None is what was pulled last, or the hub's
+            default branch.
 
     Raises:
         ModelError: it cannot be had; the message says what to do.
     """
+    hub = HUBS[hub_name]
     if setting == "auto":
-        return find(decided, None) if decided not in (None, "auto") else _first_choice()
-    if setting in ("bundled", BUNDLED_ID):
-        return Source(BUNDLED_ID, BUNDLED)
-    if Path(setting).is_dir():
-        return Source(str(Path(setting).resolve()), Path(setting).resolve())
-    if setting.count("/") != 1 or setting.startswith((".", "/", "~")):
+        if decided not in (None, "auto"):
+            return find(decided, None, hub_name, revision)
+        return _first_choice(hub, revision)
+    if local := _local(setting):
+        return local
+    model_id = hub_id(setting)
+    return cached(model_id, hub_name, revision) or _download_or_advise(model_id, hub, revision)
+
+
+def local_or_cached(setting: str, hub_name: str, revision: str | None) -> Source:
+    """The bundled model, a directory, or a cached model; nothing is downloaded.
+
+    Raises:
+        ModelError: it is not on this machine.
+    """
+    if local := _local(setting):
+        return local
+    model_id = hub_id(setting)
+    if source := cached(model_id, hub_name, revision):
+        return source
+    raise ModelError(
+        f"{_at(model_id, revision)} is not in {HUBS[hub_name].title}'s cache, or not as it was "
+        f"downloaded. Run `emoseek models pull {model_id}`."
+    )
+
+
+def cached(model_id: str, hub_name: str, revision: str | None) -> Source | None:
+    """A model from a hub's cache, or None. No network and none of the hubs' libraries."""
+    path = cache.find(HUBS[hub_name], model_id, revision)
+    return None if path is None else Source(model_id, path)
+
+
+def pull(model_id: str, hub_name: str, revision: str | None) -> Source:
+    """Download a model, or what its cached copy lacks or has damaged.
+
+    Raises:
+        ModelError: it could not be downloaded; the message says why.
+    """
+    hub = HUBS[hub_name]
+    log.info("Asking %s for %s.", hub.title, _at(model_id, revision))
+    wanted = revision or hub.default_revision
+    try:
+        listing = hub.listing(model_id, wanted)
+        missing = set(REQUIRED_FILES) - {file.name for file in listing.files}
+        if missing:
+            raise CannotDownload(f"it is no emotion2vec model, there is no {min(missing)} in it")
+        with Progress(model_id) as progress:
+            path = hub.fetch(model_id, wanted, listing, progress)
+        cache.remember(hub, model_id, revision, path, listing)
+    except CannotDownload as exc:
         raise ModelError(
-            f"EMOSEEK_MODEL is {setting!r}, which is neither a directory nor a model id such as "
-            f"{LARGE}."
+            f"{_at(model_id, revision)} could not be downloaded from {hub.title}: {exc}."
+        ) from exc
+    except OSError as exc:
+        raise ModelError(
+            f"{_at(model_id, revision)} could not be written to {hub.root()}: {exc.strerror}."
+        ) from exc
+    log.info("%s is in %s.", _at(model_id, revision), path)
+    return Source(model_id, path)
+
+
+def hub_id(setting: str) -> str:
+    """A model's id, the same whichever hub it comes from.
+
+    Raises:
+        ModelError: this is no model id.
+    """
+    if not _MODEL_ID.fullmatch(setting):
+        raise ModelError(
+            f"{setting!r} is neither a directory nor a model id such as {LARGE} (EMOSEEK_MODEL)."
         )
-    return Source(setting, _cached(setting) or _download(setting))
+    return MODELSCOPE_IDS.get(setting, setting)
 
 
-def _first_choice() -> Source:
-    """The large model if it is cached or can be downloaded, else the bundled one."""
-    if cached := _cached(LARGE):
-        return Source(LARGE, cached)
-    if _hub_answers():
+def auto_choice(hub_name: str, revision: str | None) -> Literal["cached", "download", "bundled"]:
+    """What `auto` is in a new database: the large model if it is cached or its hub answers."""
+    hub = HUBS[hub_name]
+    if cache.find(hub, LARGE, revision):
+        return "cached"
+    return "download" if probe.answers(hub, LARGE, revision) else "bundled"
+
+
+def _first_choice(hub: Hub, revision: str | None) -> Source:
+    if source := cached(LARGE, hub.setting, revision):
+        return source
+    reason = f"{hub.title} does not answer"
+    if probe.answers(hub, LARGE, revision):
         try:
-            return Source(LARGE, _download(LARGE))
+            return pull(LARGE, hub.setting, revision)
         except ModelError as exc:
-            log.warning("%s", exc.detail)
+            reason = exc.detail.rstrip(".")
     log.warning(
-        "%s is not in ModelScope's cache, and ModelScope does not answer. To use it, let this "
-        "machine reach modelscope.cn and set EMOSEEK_MODEL=%s.",
+        "%s is not in %s's cache (%s), and: %s. To use it run `emoseek models pull` where "
+        "that hub can be reached, and set EMOSEEK_MODEL=%s.",
         LARGE,
+        hub.title,
+        hub.root(),
+        reason,
         LARGE,
     )
     return Source(BUNDLED_ID, BUNDLED)
 
 
-def _cached(model_id: str) -> Path | None:
-    if not _cache_dir().is_dir():
-        return None
-    from modelscope.hub.snapshot_download import snapshot_download  # 2 s to import
+def _local(setting: str) -> Source | None:
+    if setting in ("bundled", BUNDLED_ID):
+        return Source(BUNDLED_ID, BUNDLED)
+    if Path(setting).is_dir():
+        return Source(str(Path(setting).resolve()), Path(setting).resolve())
+    return None
 
+
+def _download_or_advise(model_id: str, hub: Hub, revision: str | None) -> Source:
     try:
-        path = Path(snapshot_download(model_id, cache_dir=_cache_dir(), local_files_only=True))
-    except Exception:  # ModelScope has no common base for "not there"
-        return None
-    return path if (path / "model.pt").is_file() else None
-
-
-def _cache_dir() -> Path:
-    """Where ModelScope keeps downloaded models."""
-    default = Path.home() / ".cache" / "modelscope"
-    return Path(os.environ.get("MODELSCOPE_CACHE", default)).expanduser()
-
-
-def _hub_answers() -> bool:
-    """Whether ModelScope gives out the large model's smallest file within PROBE_SECONDS, name
-    resolution included."""
-    endpoint = os.environ.get("MODELSCOPE_ENDPOINT", "https://modelscope.cn")
-    url = f"{endpoint}/models/{LARGE}/resolve/master/configuration.json"
-    answered = threading.Event()
-
-    def probe() -> None:
-        with contextlib.suppress(httpx.HTTPError, ValueError):
-            answer = httpx.get(url, timeout=PROBE_SECONDS, follow_redirects=True)
-            if answer.is_success and answer.json():  # a page that wants a login is no JSON
-                answered.set()
-
-    # httpx's time-outs do not cover a resolver that never answers; a thread left behind does
-    # no harm.
-    thread = threading.Thread(target=probe, name="modelscope-probe", daemon=True)
-    thread.start()
-    thread.join(PROBE_SECONDS)
-    return answered.is_set()
-
-
-def _download(model_id: str) -> Path:
-    from modelscope.hub.snapshot_download import snapshot_download
-
-    log.info("Downloading %s from ModelScope.", model_id)
-    try:
-        return Path(
-            snapshot_download(model_id, cache_dir=_cache_dir(), allow_patterns=WANTED_FILES)
-        )
-    except Exception as exc:  # network, disk, unknown id: ModelScope raises many kinds
+        return pull(model_id, hub.setting, revision)
+    except ModelError as exc:
         raise ModelError(
-            f"{model_id} is not in ModelScope's cache and could not be downloaded. Let this "
-            "machine reach modelscope.cn once, or set EMOSEEK_MODEL to a directory that holds "
-            "the model, or to `bundled`."
+            f"{exc.detail.rstrip('.')}, and it is not in the cache ({hub.root()}). Run `emoseek "
+            f"models pull {model_id}` where that hub can be reached, or set EMOSEEK_MODEL to a "
+            "directory that holds the model, or to `bundled`."
         ) from exc
+
+
+def _at(model_id: str, revision: str | None) -> str:
+    return model_id if revision is None else f"{model_id} at {revision}"

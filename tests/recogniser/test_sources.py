@@ -1,87 +1,152 @@
-"""Which model is found: bundled, a directory, ModelScope's cache, and no network."""
+"""Which model is found: bundled, a directory, a hub's cache, and no network."""
 
 from __future__ import annotations
 
 import shutil
-import time
+import socket
+import subprocess
+import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from app.errors import ModelError, SettingsError
 from app.recogniser import load
+from app.recogniser.hubs import probe
 from app.recogniser.load import REFERENCE_CLIPS
 from app.recogniser.model_dir import BUNDLED
-from app.recogniser.sources import BUNDLED_ID, LARGE, Source, find
+from app.recogniser.sources import BUNDLED_ID, LARGE, Source, auto_choice, find
 from app.settings import Settings
+from tests.conftest import ROOT
+from tests.recogniser.hub_server import HubServer
+
+pytestmark = pytest.mark.usefixtures("caches")
+both_hubs = pytest.mark.parametrize("hub", ["modelscope", "huggingface"])
 
 
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An empty ModelScope cache, and a hub at an address where nobody listens."""
-    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("MODELSCOPE_ENDPOINT", "http://127.0.0.1:9")
-
-
-def cache(tmp_path: Path, model_id: str) -> Path:
+def cache(caches: dict[str, str], model_id: str) -> Path:
     """Put the bundled model in ModelScope's cache, as a download of `model_id` leaves it."""
-    owner, name = model_id.split("/")
-    path = tmp_path / "cache" / "models" / f"{owner}--{name}" / "snapshots" / "master"
+    name = model_id.replace("/", "--")
+    path = Path(caches["MODELSCOPE_CACHE"]) / "models" / name / "snapshots" / "master"
     return Path(shutil.copytree(BUNDLED, path))
 
 
-def test_auto_is_the_bundled_model_without_a_network(caplog: pytest.LogCaptureFixture) -> None:
-    started = time.monotonic()
-    assert find("auto", None) == Source(BUNDLED_ID, BUNDLED)
-    assert time.monotonic() - started < 5
-    assert LARGE in caplog.text
-
-
-def test_auto_does_not_wait_for_a_network_that_swallows(
-    monkeypatch: pytest.MonkeyPatch,
+@both_hubs
+def test_auto_is_the_bundled_model_without_a_network(
+    hub: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A listener that accepts and never answers."""
-    import socket
+    assert find("auto", None, hub, None) == Source(BUNDLED_ID, BUNDLED)
+    assert auto_choice(hub, None) == "bundled"
+    assert LARGE in caplog.text
+    assert "does not answer" in caplog.text
 
+
+@both_hubs
+def test_auto_is_the_large_model_when_its_hub_answers(server: HubServer, hub: str) -> None:
+    assert auto_choice(hub, None) == "download"
+    source = find("auto", None, hub, None)
+    assert source.id == LARGE
+    assert not source.bundled
+    assert auto_choice(hub, None) == "cached"
+
+
+@both_hubs
+def test_auto_is_the_bundled_model_when_the_download_fails(
+    server: HubServer, hub: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.damaged["model.pt"] = 100
+    assert find("auto", None, hub, None).bundled
+    assert "model.pt arrived damaged" in caplog.text
+
+
+@both_hubs
+def test_auto_does_not_wait_for_a_network_that_swallows(
+    monkeypatch: pytest.MonkeyPatch, hub: str
+) -> None:
+    """A listener that accepts and never answers; the test hangs if `auto` waits for it."""
+    monkeypatch.setattr(probe, "PROBE_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        port = mute.getsockname()[1]
-        monkeypatch.setenv("MODELSCOPE_ENDPOINT", f"http://127.0.0.1:{port}")
-        started = time.monotonic()
-        assert find("auto", None).bundled
-        assert time.monotonic() - started < 5
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        monkeypatch.setenv("MODELSCOPE_ENDPOINT", url)
+        monkeypatch.setenv("HF_ENDPOINT", url)
+        assert find("auto", None, hub, None).bundled
 
 
-def test_auto_is_the_large_model_when_it_is_cached(tmp_path: Path) -> None:
-    path = cache(tmp_path, LARGE)
-    assert find("auto", None) == Source(LARGE, path)
+@both_hubs
+def test_auto_does_not_wait_for_a_resolver_that_hangs(
+    monkeypatch: pytest.MonkeyPatch, hub: str
+) -> None:
+    monkeypatch.setattr(probe, "PROBE_SECONDS", 0.2)
+    asked, answer = threading.Event(), threading.Event()
+
+    def hang(*_: Any, **__: Any) -> Any:
+        asked.set()
+        answer.wait(60)
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    monkeypatch.setenv("MODELSCOPE_ENDPOINT", "http://hub.example")
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.example")
+    found = []
+    thread = threading.Thread(target=lambda: found.append(find("auto", None, hub, None)))
+    thread.start()
+    assert asked.wait(30)
+    thread.join(30)  # the resolver would take twice as long
+    answer.set()
+    assert [source.bundled for source in found] == [True]
 
 
-def test_auto_keeps_what_the_database_was_decided_for(tmp_path: Path) -> None:
-    cache(tmp_path, LARGE)
-    assert find("auto", BUNDLED_ID).bundled
-    assert find("auto", str(BUNDLED)).path == BUNDLED
+@both_hubs
+def test_auto_does_not_take_a_login_page_for_a_hub(
+    server: HubServer, hub: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MODELSCOPE_ENDPOINT", "HF_ENDPOINT"):
+        monkeypatch.setenv(name, f"{server.url}/cdn/main/README.md?")
+    assert auto_choice(hub, None) == "bundled"
+    assert "GET /cdn/main/README.md" in server.requests
 
 
-def test_a_pinned_model_is_not_replaced_by_another() -> None:
+def test_auto_is_the_large_model_when_it_is_cached(caches: dict[str, str]) -> None:
+    path = cache(caches, LARGE)
+    assert find("auto", None, "modelscope", None) == Source(LARGE, path)
+    assert find("auto", None, "huggingface", None).bundled
+
+
+def test_auto_keeps_what_the_database_was_decided_for(caches: dict[str, str]) -> None:
+    cache(caches, LARGE)
+    assert find("auto", BUNDLED_ID, "modelscope", None).bundled
+    assert find("auto", str(BUNDLED), "modelscope", None).path == BUNDLED
+
+
+@both_hubs
+def test_a_model_that_was_decided_for_is_not_replaced_by_another(hub: str) -> None:
     with pytest.raises(ModelError, match="could not be downloaded"):
-        find("auto", LARGE)
+        find("auto", LARGE, hub, None)
 
 
-def test_a_pinned_model_from_the_cache(tmp_path: Path) -> None:
-    path = cache(tmp_path, "iic/emotion2vec_plus_base")
-    assert find("iic/emotion2vec_plus_base", None).path == path
-
-
-def test_a_cache_without_weights_is_none(tmp_path: Path) -> None:
-    (cache(tmp_path, LARGE) / "model.pt").unlink()
-    assert find("auto", None).bundled
-
-
-@pytest.mark.parametrize("setting", ["nothing", "./missing", "/missing/dir", "a/b/c"])
+@pytest.mark.parametrize(
+    "setting", ["nothing", "./missing", "/missing/dir", "a/b/c", "../b", "a/..", "a/b c", "~/b"]
+)
 def test_neither_a_directory_nor_an_id(setting: str) -> None:
     with pytest.raises(ModelError, match="neither"):
-        find(setting, None)
+        find(setting, None, "modelscope", None)
+
+
+def test_the_bundled_model_asks_for_no_hubs_library() -> None:
+    """They take their time to import, and speak to their hubs."""
+    program = (
+        "import sys; from app.recogniser import load; from app.settings import Settings;"
+        "load(Settings(model='bundled'), None);"
+        "print([m for m in ('modelscope', 'modelscope_hub', 'huggingface_hub', 'httpx2')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_device_that_is_not_there() -> None:
