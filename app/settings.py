@@ -75,12 +75,16 @@ class Settings(BaseSettings):
         description="Start although the stored clips were embedded by another model; "
         "searches do not find those clips.",
     )
-    runtime: Literal["funasr"] = Field("funasr", description="What runs the model.")
+    runtime: Literal["fast", "funasr"] = Field(
+        "fast", description="What runs the model: our own network, or FunASR's, one clip at a time."
+    )
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N."
     )
-    dtype: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="Arithmetic of the encoder; auto is fp32 in this runtime."
+    dtype: Literal["auto", "fp32", "bf16", "int8"] = Field(
+        "auto",
+        description="Arithmetic of the encoder. auto is what the database's clips were embedded "
+        "in; in a new one bf16 where the processor has it and the model is a large one, else fp32.",
     )
     max_concurrency: int = Field(4, ge=1, le=256, description="Recognitions at once.")
     queue_length: int = Field(

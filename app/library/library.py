@@ -172,7 +172,7 @@ class Library:
     def _load_model(self) -> tuple[Recogniser, int, NDArray[np.float32]]:
         with self.store.read() as session:
             decided = models.active(session)
-        loaded = load(self.settings, decided.id if decided else None)
+        loaded = load(self.settings, decided)
         info = loaded.recogniser.info
         with self.store.read() as session:
             prior = models.prior_mean(session, info.digest)

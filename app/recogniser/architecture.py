@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from app.errors import ModelError
@@ -73,7 +74,7 @@ class Architecture:
         )
 
 
-def _require(conf: dict[str, Any], fixed: dict[str, object]) -> None:
+def _require(conf: dict[str, Any], fixed: Mapping[str, object]) -> None:
     for key, value in fixed.items():
         if conf.get(key, value) != value:
             raise ModelError(f"config.yaml: {key} is {conf[key]!r}; emotion2vec has {value!r}.")

@@ -5,8 +5,14 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import torch
+
 from app.domain import LABELS
-from app.recogniser import funasr_runtime, model_dir
+from app.recogniser import model_dir
+from app.recogniser.architecture import Architecture
+from app.recogniser.checkpoint import read_weights
+from app.recogniser.emotion2vec import Emotion2vec
+from app.recogniser.linear import Placement
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,10 +32,11 @@ def check(directory: Path) -> Checked:
         ModelError: they do not fit; the message names the file, and the key or shape.
     """
     read = model_dir.read(directory)
-    model = funasr_runtime._build(read)
+    weights = read_weights(read.weights)
+    Emotion2vec(Architecture.of(read), weights, Placement(torch.device("cpu"), torch.float32))
     return Checked(
         dimension=read.dimension,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        parameters=sum(weights.taken.values()),
         labels=tuple(None if column is None else LABELS[column] for column in read.columns),
         digest=read.digest("fp32"),
     )

@@ -14,15 +14,22 @@ PREFIXES = ("", "d2v_model.", "module.")
 
 
 class Weights:
-    """The tensors of one checkpoint, by name; what is not asked for is never read from disk."""
+    """The tensors of one checkpoint, by name; what is not asked for is never read from disk.
 
-    def __init__(self, tensors: Mapping[str, object], within: str = "") -> None:
+    `taken` has the number of parameters of each tensor that was asked for, here or below.
+    """
+
+    def __init__(self, tensors: Mapping[str, object]) -> None:
         self._tensors = tensors
-        self._within = within
+        self._within = ""
+        self.taken: dict[str, int] = {}
 
     def __getitem__(self, name: str) -> Weights:
         """The tensors below `name`."""
-        return Weights(self._tensors, f"{self._within}{name}.")
+        below = Weights(self._tensors)
+        below._within = f"{self._within}{name}."
+        below.taken = self.taken
+        return below
 
     def take(self, name: str, *shape: int) -> torch.Tensor:
         """The tensor `name` of this shape, on the CPU, as it is stored.
@@ -38,10 +45,12 @@ class Weights:
             raise ModelError(f"model.pt has no weight {full}.")
         if tuple(tensor.shape) != shape:
             raise ModelError(
-                f"model.pt: {full} is {tuple(tensor.shape)}, config.yaml and tokens.txt say {shape}."
+                f"model.pt: {full} is {tuple(tensor.shape)}, config.yaml and tokens.txt say "
+                f"{shape}."
             )
         if not tensor.is_floating_point():
             raise ModelError(f"model.pt: {full} holds {tensor.dtype}, not floating-point numbers.")
+        self.taken[full] = tensor.numel()
         return tensor
 
 

@@ -153,14 +153,14 @@ class PositionalConvolutions:
     def __call__(self, x: Tensor, lengths: Sequence[int]) -> Tensor:
         """(sum of lengths, D) → the same shape; no clip sees another."""
         gap = x.new_zeros(self._gap, x.shape[1])
-        y = torch.cat([piece for clip in x.split(list(lengths)) for piece in (clip, gap)])
+        y = torch.cat([piece for clip in torch.split(x, list(lengths)) for piece in (clip, gap)])
         runs = [n for length in lengths for n in (length, self._gap)]
         heard = torch.ones(len(y), 1, dtype=torch.bool, device=y.device)
-        for silent in heard.split(runs)[1::2]:
+        for silent in torch.split(heard, runs)[1::2]:
             silent.fill_(False)
         for convolve in self._layers:
             y = convolve(y) * heard  # the gaps are zero before every layer
-        return x + torch.cat(y.split(runs)[::2])
+        return x + torch.cat(torch.split(y, runs)[::2])
 
 
 class Block:
@@ -233,12 +233,12 @@ class Emotion2vec:
         extra = 0
         if self._extra is not None:
             extra = len(self._extra)
-            x = torch.cat([p for clip in x.split(lengths) for p in (self._extra, clip)])
+            x = torch.cat([p for clip in torch.split(x, lengths) for p in (self._extra, clip)])
         tokens = [extra + length for length in lengths]
         x = self._norm(x)
         for block in self._blocks:
             x = block(x, tokens, self._alibi)
-        return [clip[extra:] for clip in x.split(tokens)]
+        return [clip[extra:] for clip in torch.split(x, tokens)]
 
     @torch.inference_mode()
     def logits(self, embeddings: Tensor) -> Tensor:

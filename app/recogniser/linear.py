@@ -24,7 +24,7 @@ class Placement:
 
     def linear(self, weight: Tensor, bias: Tensor | None = None) -> Linear:
         """A layer of a checkpoint's `weight` (N, K) and `bias` (N,)."""
-        if self.device.type == "cpu" and torch.backends.mkldnn.is_available():
+        if self.device.type == "cpu" and torch._C._has_mkldnn:
             return OneDnnLinear(weight, bias, self)
         return PlainLinear(weight, bias, self)
 

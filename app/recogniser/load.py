@@ -11,13 +11,17 @@ import torch
 from numpy.typing import NDArray
 
 from app.audio import decode
-from app.domain import SAMPLE_RATE
+from app.domain import SAMPLE_RATE, ModelInfo, Waveform
 from app.errors import ModelError, SettingsError
 from app.recogniser import model_dir, sources
+from app.recogniser.contract import Encoder
+from app.recogniser.fast_runtime import FastEncoder, native_dtype
 from app.recogniser.funasr_runtime import FunasrEncoder
+from app.recogniser.model_dir import ModelDirectory
 from app.recogniser.recogniser import Recogniser
 from app.settings import Settings
 
+LEAST_DIMENSION_FOR_BF16 = 512  # smaller networks gain nothing from it
 REFERENCE_CLIPS = Path(__file__).parent / "reference"  # made by scripts/make_test_audio.py
 
 log = logging.getLogger(__name__)
@@ -47,34 +51,41 @@ class Loaded:
         return mean.astype(np.float32)
 
     def _mean_of_reference_clips(self) -> NDArray[np.float32]:
-        embeddings = []
-        for path in sorted(REFERENCE_CLIPS.glob("*.flac")):
-            with path.open("rb") as file:
-                audio = decode(file, max_seconds=30)
-            embeddings.append(self.recogniser.recognise(audio.waveforms[0]).embedding)
+        embeddings = [self.recogniser.recognise(clip).embedding for clip in reference_clips()]
         mean: NDArray[np.float32] = np.stack(embeddings).mean(axis=0)
         return mean
 
 
-def load(settings: Settings, decided: str | None) -> Loaded:
+def load(settings: Settings, decided: ModelInfo | None) -> Loaded:
     """Find, check, load and warm the model that the settings ask for.
 
     Args:
-        decided: id of the model that the database was decided for, which `auto` keeps.
+        decided: the model that the database was decided for; `auto` keeps it and its arithmetic.
 
     Raises:
         ModelError: the model cannot be had or does not fit together.
-        SettingsError: the device is not there.
+        SettingsError: the device or the arithmetic is not there.
     """
-    source = sources.find(settings.model, decided, settings.hub, settings.model_revision)
-    directory = model_dir.read(source.path)
-    encoder = FunasrEncoder(
-        directory,
-        source.id,
-        device=_device(settings.device),
-        dtype="bf16" if settings.dtype == "bf16" else "fp32",
-        bundled=source.bundled,
+    source = sources.find(
+        settings.model, decided.id if decided else None, settings.hub, settings.model_revision
     )
+    directory = model_dir.read(source.path)
+    device = _device(settings.device)
+    dtype = _dtype(settings, device, directory, decided)
+    encoder: Encoder
+    if settings.runtime == "funasr":
+        encoder = FunasrEncoder(
+            directory, source.id, device=device, dtype=dtype, bundled=source.bundled
+        )
+    else:
+        encoder = FastEncoder(
+            directory,
+            source.id,
+            device=device,
+            dtype=dtype,
+            bundled=source.bundled,
+            reference=reference_clips(),
+        )
     recogniser = Recogniser(encoder)
     for seconds in (0.5, 3.0):
         recogniser.recognise(np.zeros(int(seconds * SAMPLE_RATE), np.float32))
@@ -90,6 +101,32 @@ def load(settings: Settings, decided: str | None) -> Loaded:
         recogniser.dtype,
     )
     return Loaded(recogniser, directory)
+
+
+def reference_clips() -> list[Waveform]:
+    """The speech that ships with the project (synthesised, 13 s in all)."""
+    waveforms: list[Waveform] = []
+    for path in sorted(REFERENCE_CLIPS.glob("*.flac")):
+        with path.open("rb") as file:
+            waveforms.extend(decode(file, max_seconds=30).waveforms)
+    return waveforms
+
+
+def _dtype(
+    settings: Settings, device: str, directory: ModelDirectory, decided: ModelInfo | None
+) -> str:
+    """What `auto` means here: the arithmetic that the database's clips were embedded in, else
+    the fastest one that the processor has for a network of this size."""
+    if settings.runtime == "funasr" and settings.dtype == "int8":
+        raise SettingsError("EMOSEEK_DTYPE: int8 needs EMOSEEK_RUNTIME=fast.")
+    if settings.dtype != "auto":
+        return settings.dtype
+    for dtype in ("fp32", "bf16", "int8"):
+        if decided is not None and decided.digest == directory.digest(dtype):
+            return dtype
+    if settings.runtime == "funasr" or directory.dimension < LEAST_DIMENSION_FOR_BF16:
+        return "fp32"
+    return native_dtype(torch.device(device))
 
 
 def _device(setting: str) -> str:

@@ -33,6 +33,7 @@ class ModelDirectory:
     conv_spec: ConvSpec
     columns: tuple[int | None, ...]
     dimension: int
+    contents: bytes  # SHA-256 of the weights, the config and the tokens
 
     @property
     def weights(self) -> Path:
@@ -40,11 +41,7 @@ class ModelDirectory:
 
     def digest(self, dtype: str) -> str:
         """SHA-256 over weights, config, tokens and the dtype class."""
-        total = hashlib.sha256(dtype.encode())
-        for name in ("model.pt", "config.yaml", "tokens.txt"):
-            with (self.path / name).open("rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
-        return total.hexdigest()
+        return hashlib.sha256(dtype.encode() + self.contents).hexdigest()
 
 
 def read(path: Path) -> ModelDirectory:
@@ -72,7 +69,16 @@ def read(path: Path) -> ModelDirectory:
         raise ModelError("config.yaml: embed_dim is not a size.")
     # FunASR passes this string to eval(); what it gets is written by us.
     audio["feature_encoder_spec"] = repr(list(spec))
-    return ModelDirectory(path, conf, spec, _read_tokens(path / "tokens.txt"), dimension)
+    columns = _read_tokens(path / "tokens.txt")
+    return ModelDirectory(path, conf, spec, columns, dimension, _contents(path))
+
+
+def _contents(path: Path) -> bytes:
+    digests = []
+    for name in ("model.pt", "config.yaml", "tokens.txt"):
+        with (path / name).open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").digest())
+    return b"".join(digests)
 
 
 def parse_conv_spec(text: object) -> ConvSpec:
