@@ -72,7 +72,12 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="Arithmetic of the encoder; auto is fp32 in this runtime."
     )
-    max_concurrency: int = Field(4, ge=1, le=256, description="Recognitions at once.")
+    max_concurrency: int = Field(
+        16,
+        ge=1,
+        le=256,
+        description="Recognitions at once, which batches are made of; each holds its audio.",
+    )
     queue_length: int = Field(
         32, ge=0, le=10_000, description="Recognitions waiting behind those; beyond: 429."
     )
