@@ -91,7 +91,7 @@ class Recogniser:
             if self._closed:
                 raise _stopping()
             if flow.cancelled:
-                turn.future.cancel()
+                _cancel(turn)
             else:
                 self._queue.add(turn)
                 self._changed.notify_all()
@@ -116,7 +116,7 @@ class Recogniser:
         with self._changed:
             dropped = self._queue.drop(flow)
         for turn in dropped:
-            turn.future.cancel()
+            _cancel(turn)
 
     def _work(self) -> None:
         while True:
@@ -166,6 +166,11 @@ class Recogniser:
             else:
                 turn.future.set_result(answer)
         return None
+
+
+def _cancel(turn: Turn) -> None:
+    turn.future.cancel()
+    turn.future.set_running_or_notify_cancel()  # else concurrent.futures.wait() waits for ever
 
 
 def _stopping() -> Unavailable:
