@@ -68,7 +68,11 @@ def status(request: Request, library: Library = Depends(library_of)) -> Status:
             pending=index.pending,
             memory_bytes=index.memory_bytes,
         ),
-        batching=StatusBatching.model_validate(recogniser.batching()),
+        batching=StatusBatching(
+            queued=library.gate.waiting,
+            inside=library.gate.inside,
+            **dataclasses.asdict(recogniser.batching()),
+        ),
         database=StatusDatabase(dialect=library.store.dialect, clips=stored),
         requests=request.app.state.tally.figures(),
     )

@@ -186,14 +186,17 @@ class StatusIndex(BaseModel):
 
 
 class StatusBatching(BaseModel):
-    """What the encoder was given since the start, warm-up included, and what waits for it."""
+    """Who is let in, what waits for the encoder, and what that was given since the start,
+    warm-up included. Searches by file count like recognitions."""
 
-    model_config = ConfigDict(from_attributes=True)
-
+    queued: int = Field(description="Requests that wait to be let in (EMOSEEK_QUEUE_LENGTH).")
+    inside: int = Field(
+        description="Requests that are decoded, heard or stored now (EMOSEEK_MAX_CONCURRENCY)."
+    )
+    waiting: int = Field(description="Waveforms that wait for the encoder now.")
     batches: int = Field(description="Calls of the encoder that gave answers.")
     waveforms: int = Field(description="In those batches; waveforms / batches is their mean size.")
     frames: int = Field(description="Of those waveforms, 50 a second.")
-    waiting: int = Field(description="Waveforms that wait for the encoder now.")
 
 
 class StatusDatabase(BaseModel):

@@ -23,6 +23,14 @@ class Gate:
         self._changed = threading.Condition()
         self._closed = False
 
+    @property
+    def inside(self) -> int:
+        return self._inside
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
     @contextlib.contextmanager
     def admit(self, flow: Flow) -> Iterator[None]:
         """Holds a place for the length of the block.

@@ -73,7 +73,7 @@ class TestGate:
         threads += [threading.Thread(target=wait) for _ in range(3)]
         for thread in threads[1:]:
             thread.start()
-        while len(gate._waiting) < 3:
+        while gate.waiting < 3:
             time.sleep(0.001)
         gate.shut()
         leave.set()
@@ -124,7 +124,7 @@ class TestGate:
         inside.wait()
         waiter = threading.Thread(target=wait, args=(gone,))
         waiter.start()
-        while not gate._waiting:
+        while not gate.waiting:
             time.sleep(0.001)
         with pytest.raises(QueueFull), gate.admit(Flow()):
             pass
@@ -133,7 +133,7 @@ class TestGate:
         assert told == ["gone"]
         later = threading.Thread(target=wait, args=(Flow(),))
         later.start()
-        while not gate._waiting:
+        while not gate.waiting:
             time.sleep(0.001)
         with pytest.raises(ClientGone), gate.admit(gone):
             pass
@@ -153,7 +153,7 @@ class TestGate:
         with gate.admit(Flow()):
             for number, thread in enumerate(threads):
                 thread.start()
-                while len(gate._waiting) <= number:
+                while gate.waiting <= number:
                     time.sleep(0.001)
         for thread in threads:
             thread.join()
