@@ -1,4 +1,4 @@
-"""Clients that hang up free their place, and nothing of theirs is stored."""
+"""Requests that wait are heard together; whose client hangs up frees the place, stores nothing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Held:
         self._hold.unlink(missing_ok=True)
 
     def now(self, part: str) -> int:
-        """How many are queued, inside, or waiting for the encoder."""
+        """A figure of the status's `batching`."""
         count: int = self.service.get("/status").json()["batching"][part]
         return count
 
@@ -88,7 +88,19 @@ def is_answered(client: socket.socket) -> None:
         assert client.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
-def test_while_it_waits_to_be_let_in(hold: Callable[..., Held]) -> None:
+def test_what_waits_is_heard_together(hold: Callable[..., Held]) -> None:
+    held = hold()
+    batches, waveforms = held.now("batches"), held.now("waveforms")
+    clients = [held.occupy(), *(held.connect() for _ in range(7))]
+    wait_for(lambda: held.now("waiting") == 7)
+    held.release()
+    for client in clients:
+        is_answered(client)
+    assert (held.now("batches") - batches, held.now("waveforms") - waveforms) == (2, 8)
+    assert held.stored() == 8
+
+
+def test_a_hang_up_while_waiting_to_be_let_in(hold: Callable[..., Held]) -> None:
     held = hold(EMOSEEK_MAX_CONCURRENCY="1", EMOSEEK_QUEUE_LENGTH="1")
     first, gone = held.occupy(), held.connect()
     wait_for(lambda: held.now("queued") == 1)
@@ -107,7 +119,7 @@ def test_while_it_waits_to_be_let_in(hold: Callable[..., Held]) -> None:
 
 
 @pytest.mark.parametrize("path", ["/emotion/recognize", "/search"])
-def test_while_it_waits_for_the_encoder(hold: Callable[..., Held], path: str) -> None:
+def test_a_hang_up_while_waiting_for_the_encoder(hold: Callable[..., Held], path: str) -> None:
     held = hold(EMOSEEK_MAX_CONCURRENCY="2", EMOSEEK_QUEUE_LENGTH="0")
     first, gone = held.occupy(), held.connect(path)
     wait_for(lambda: held.now("waiting") == 1)
@@ -122,7 +134,7 @@ def test_while_it_waits_for_the_encoder(hold: Callable[..., Held], path: str) ->
     assert held.stored() == 2
 
 
-def test_while_it_is_heard(hold: Callable[..., Held]) -> None:
+def test_a_hang_up_while_being_heard(hold: Callable[..., Held]) -> None:
     held = hold()
     held.occupy().close()
     for _ in range(5):  # whoever answers these has seen the hang-up
@@ -134,7 +146,7 @@ def test_while_it_is_heard(hold: Callable[..., Held]) -> None:
     assert held.stored() == 1
 
 
-def test_its_idempotency_key_is_free(hold: Callable[..., Held]) -> None:
+def test_a_hang_up_frees_the_idempotency_key(hold: Callable[..., Held]) -> None:
     held = hold()
     first, gone = held.occupy(), held.connect(key="k")
     wait_for(lambda: held.now("waiting") == 1)
