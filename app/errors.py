@@ -69,6 +69,12 @@ class QueueFull(EmoseekError):
     retry_after = 1
 
 
+class ClientGone(EmoseekError):
+    """The client hung up before its answer: rendered, but nobody reads it."""
+
+    status, type, title = 499, "client-gone", "The client hung up"
+
+
 class Unavailable(EmoseekError):
     """Starting, or a dependency is down."""
 

@@ -86,7 +86,12 @@ class Settings(BaseSettings):
         description="Arithmetic of the encoder. auto is what the database's clips were embedded "
         "in; in a new one bf16 where the processor has it and the model is a large one, else fp32.",
     )
-    max_concurrency: int = Field(4, ge=1, le=256, description="Recognitions at once.")
+    max_concurrency: int = Field(
+        16,
+        ge=1,
+        le=256,
+        description="Recognitions at once, which batches are made of; each holds its audio.",
+    )
     queue_length: int = Field(
         32, ge=0, le=10_000, description="Recognitions waiting behind those; beyond: 429."
     )

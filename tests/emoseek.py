@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,19 @@ def place(point: str) -> None:
         from app.library.files import KeptAudio
 
         KeptAudio.settle = die  # type: ignore[method-assign]
-    elif point == "files cannot be removed":  # the one that does not kill
+    elif point == "encoder waits":  # this one and the next do not kill
+        from app.recogniser import Recogniser
+
+        encode = Recogniser._encode
+
+        def wait_and_encode(self: Any, batch: Any) -> None:
+            while Path("hold").exists():
+                Path("held").touch()
+                time.sleep(0.01)
+            encode(self, batch)
+
+        Recogniser._encode = wait_and_encode  # type: ignore[method-assign]
+    elif point == "files cannot be removed":
         from app.library.files import KeptAudio
 
         def fail(*_: Any) -> None:

@@ -13,7 +13,7 @@ from app.domain import ClipFilter
 from app.errors import Unavailable
 from app.http.parameters import library_of
 from app.http.problems import responses
-from app.http.schemas import Status, StatusDatabase, StatusIndex, StatusModel
+from app.http.schemas import Status, StatusBatching, StatusDatabase, StatusIndex, StatusModel
 from app.library import Library
 from app.store import clips
 
@@ -67,6 +67,11 @@ def status(request: Request, library: Library = Depends(library_of)) -> Status:
             dimension=recogniser.info.dimension,
             pending=index.pending,
             memory_bytes=index.memory_bytes,
+        ),
+        batching=StatusBatching(
+            queued=library.gate.waiting,
+            inside=library.gate.inside,
+            **dataclasses.asdict(recogniser.batching()),
         ),
         database=StatusDatabase(dialect=library.store.dialect, clips=stored),
         requests=request.app.state.tally.figures(),

@@ -10,12 +10,14 @@ from fastapi.responses import JSONResponse
 
 from app.domain import Channel, ClipFields, Granularity
 from app.errors import NoAudio, TooLarge
+from app.http.hang_up import while_connected
 from app.http.parameters import Instant, Text, library_of, parse_metadata
 from app.http.problems import responses
 from app.http.schemas import RecogniseAnswer
 from app.http.tally import Tally
 from app.library import Library
 from app.library.recognise import Posted, recognise
+from app.recogniser import Flow
 
 MAX_TAGS = 100
 MAX_IGNORED_TOLD = 20
@@ -53,7 +55,7 @@ async def ignored_fields(request: Request) -> tuple[str, ...]:
     responses=responses(400, 409, 410, 413, 415, 429),
     summary="Recognise a clip, store it and make it searchable",
 )
-def recognize(
+async def recognize(
     request: Request,
     audio_file: UploadFile = File(
         description="WAV, MP3, M4A, FLAC or OGG, told by content; up to 10 MB (setting)."
@@ -96,5 +98,8 @@ def recognize(
             fields=fields,
             idempotency_key=idempotency_key,
             warnings=warnings,
+            flow=Flow(),
         )
-        return JSONResponse(recognise(library, posted))
+        return await while_connected(
+            request, posted.flow, lambda: JSONResponse(recognise(library, posted))
+        )

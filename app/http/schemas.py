@@ -185,6 +185,20 @@ class StatusIndex(BaseModel):
     memory_bytes: int
 
 
+class StatusBatching(BaseModel):
+    """Who is let in, what waits for the encoder, and what that was given since the start,
+    warm-up included. Searches by file count like recognitions."""
+
+    queued: int = Field(description="Requests that wait to be let in (EMOSEEK_QUEUE_LENGTH).")
+    inside: int = Field(
+        description="Requests that are decoded, heard or stored now (EMOSEEK_MAX_CONCURRENCY)."
+    )
+    waiting: int = Field(description="Waveforms that wait for the encoder now.")
+    batches: int = Field(description="Calls of the encoder that gave answers.")
+    waveforms: int = Field(description="In those batches; waveforms / batches is their mean size.")
+    frames: int = Field(description="Of those waveforms, 50 a second.")
+
+
 class StatusDatabase(BaseModel):
     dialect: str
     clips: int
@@ -195,7 +209,10 @@ class StatusRequests(BaseModel):
 
     total: int
     succeeded: int
-    success_rate: float | None = Field(description="Null before the first.")
+    success_rate: float | None = Field(
+        description="Of those whose client did not hang up; null before the first."
+    )
+    hung_up: int = Field(description="Clients that hung up before their answer.")
     p50_ms: float | None
     p95_ms: float | None
 
@@ -206,6 +223,7 @@ class Status(BaseModel):
     uptime_seconds: float
     model: StatusModel
     index: StatusIndex
+    batching: StatusBatching
     database: StatusDatabase
     requests: StatusRequests
 

@@ -11,12 +11,14 @@ from starlette.datastructures import UploadFile
 
 from app.domain import Channel, ClipFilter
 from app.errors import InvalidParameter
+from app.http.hang_up import while_connected
 from app.http.parameters import ClipId, Filters, library_of
 from app.http.problems import invalid, responses
 from app.http.recognise import check_upload
 from app.http.schemas import IndexState, NeighbourView, SearchAnswer
 from app.library import Library
 from app.library.search import Found, Wanted, by_audio, by_vector, similar
+from app.recogniser import Flow
 
 router = APIRouter(prefix="/api/v1", tags=["search"])
 
@@ -93,7 +95,10 @@ async def search(
             if channel is None:
                 raise InvalidParameter("channel", "is not mix, left or right.")
             check_upload(audio_file, library)
-            found = await run_in_threadpool(by_audio, library, audio_file.file, channel, wanted)
+            flow, file = Flow(), audio_file.file
+            found = await while_connected(
+                request, flow, lambda: by_audio(library, file, channel, wanted, flow)
+            )
     else:
         query = _vector_query(await request.body())
         found = await run_in_threadpool(by_vector, library, query.vector, wanted)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from app.errors import ClientGone
 from app.http.schemas import StatusRequests
 
 WINDOW = 1000  # answered requests that the percentiles look at
@@ -23,25 +24,37 @@ class Tally:
         self._total = 0
         self._seconds: collections.deque[float] = collections.deque(maxlen=WINDOW)
         self._succeeded = 0
+        self._hung_up = 0
 
     @contextlib.contextmanager
     def measure(self, started: float) -> Iterator[None]:
-        """Counts the block as succeeded unless it raises. `started` is time.monotonic()."""
+        """Counts the block as succeeded unless it raises. `started` is time.monotonic().
+
+        A client that hung up is counted apart: neither a success nor a failure of the service.
+        """
         with self._lock:
             self._total += 1
-        yield
+        try:
+            yield
+        except ClientGone:
+            with self._lock:
+                self._hung_up += 1
+            raise
         with self._lock:
             self._succeeded += 1
             self._seconds.append(time.monotonic() - started)
 
     def figures(self) -> StatusRequests:
         with self._lock:
-            total, succeeded, seconds = self._total, self._succeeded, list(self._seconds)
+            total, succeeded, hung_up = self._total, self._succeeded, self._hung_up
+            seconds = list(self._seconds)
+        judged = total - hung_up
         p50, p95 = np.percentile(seconds, [50, 95]) * 1000 if seconds else (None, None)
         return StatusRequests(
             total=total,
             succeeded=succeeded,
-            success_rate=succeeded / total if total else None,
+            success_rate=succeeded / judged if judged else None,
+            hung_up=hung_up,
             p50_ms=p50,
             p95_ms=p95,
         )

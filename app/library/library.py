@@ -79,6 +79,7 @@ class Library:
         """Wait for the recognitions under way, save the index, give the data directory up."""
         self._closing.set()
         self.gate.close()
+        self.recogniser.close()
         self._maintenance.join()
         try:
             self.store.close()

@@ -30,6 +30,7 @@ from app.domain import (
 from app.errors import Conflict, Gone, Unavailable
 from app.library.files import as_clients_see, write_result
 from app.library.library import Library
+from app.recogniser import Flow
 from app.store import Session, clips, idempotency
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Posted:
     fields: ClipFields = dataclasses.field(default_factory=ClipFields)
     idempotency_key: str | None = None
     warnings: tuple[str, ...] = ()  # of the request, told with those of the audio
+    flow: Flow = dataclasses.field(default_factory=Flow)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ def recognise(library: Library, posted: Posted) -> Answer:
         QueueFull: nothing was done; come back later.
         Conflict, Gone: the idempotency key was used for another request, or its clip deleted.
         Unavailable: the database does not answer.
+        ClientGone, CancelledError: the flow was cancelled; nothing is stored.
     """
     file_sha256 = _sha256(posted.source)
     if posted.idempotency_key is None:
@@ -88,14 +91,16 @@ def recognise(library: Library, posted: Posted) -> Answer:
 
 
 def _store(library: Library, posted: Posted, file_sha256: str, fingerprint: str) -> Answer:
-    with library.gate.admit():
+    with library.gate.admit(posted.flow):
         audio = decode(
             posted.source, channel=posted.channel, max_seconds=library.settings.max_seconds
         )
         frames = posted.granularity == "frame"
-        recognised = [
-            library.recogniser.recognise(waveform, frames=frames) for waveform in audio.waveforms
+        hearing = [
+            library.recogniser.submit(waveform, posted.flow, frames=frames)
+            for waveform in audio.waveforms
         ]
+        recognised = [future.result() for future in hearing]
         heard: list[_Heard] = []
         try:
             for channel, waveform, recognition in zip(
@@ -106,6 +111,7 @@ def _store(library: Library, posted: Posted, file_sha256: str, fingerprint: str)
                         library, posted, audio, channel, waveform, recognition, file_sha256
                     )
                 )
+            posted.flow.check()
             answer, clip_ids = _commit(library, posted, heard, fingerprint)
         except BaseException as exc:
             stored = _is_stored(library, str(heard[0].result_dir)) if heard else None

@@ -11,6 +11,7 @@ from app.audio import decode
 from app.domain import Channel, Clip, ClipFilter, Embedding
 from app.errors import InvalidParameter, NotIndexed
 from app.library.library import Library
+from app.recogniser import Flow
 from app.store import clips
 
 
@@ -58,18 +59,21 @@ def similar(library: Library, clip_id: int, wanted: Wanted) -> Found:
     return _nearest(library, embedding, wanted, clip_id)
 
 
-def by_audio(library: Library, source: BinaryIO, channel: Channel, wanted: Wanted) -> Found:
+def by_audio(
+    library: Library, source: BinaryIO, channel: Channel, wanted: Wanted, flow: Flow
+) -> Found:
     """The clips nearest to an uploaded file; nothing is stored.
 
     Raises:
         NoAudio, UnsupportedAudio, TooLarge, InvalidParameter: the file was refused.
         QueueFull: come back later.
+        ClientGone, CancelledError: the flow was cancelled.
     """
     if channel == "split":
         raise InvalidParameter("channel", "a search hears one channel: mix, left or right.")
-    with library.gate.admit():
+    with library.gate.admit(flow):
         audio = decode(source, channel=channel, max_seconds=library.settings.max_seconds)
-        recognition = library.recogniser.recognise(audio.waveforms[0])
+        recognition = library.recogniser.submit(audio.waveforms[0], flow).result()
     return _nearest(library, recognition.embedding, wanted)
 
 

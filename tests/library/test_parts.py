@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from app.data_dir import Ownership, stop_owner
-from app.errors import DataDirInUse, QueueFull, SettingsError, Unavailable
+from app.errors import ClientGone, DataDirInUse, QueueFull, SettingsError, Unavailable
 from app.library.files import KeptAudio, ResultDirs, remove_result_dir, write_result
 from app.library.gate import Gate
 from app.library.keyed_locks import KeyedLocks
+from app.recogniser import Flow
 
 WAVEFORM = np.zeros(1600, np.float32)
 
@@ -29,7 +30,7 @@ class TestGate:
         def visit() -> None:
             nonlocal inside, most, refused
             try:
-                with gate.admit():
+                with gate.admit(Flow()):
                     with lock:
                         inside += 1
                         most = max(most, inside)
@@ -55,13 +56,13 @@ class TestGate:
         told: list[bool] = []
 
         def work() -> None:
-            with gate.admit():
+            with gate.admit(Flow()):
                 inside.set()
                 leave.wait()
 
         def wait() -> None:
             try:
-                with gate.admit():
+                with gate.admit(Flow()):
                     told.append(False)
             except Unavailable:
                 told.append(True)
@@ -72,7 +73,7 @@ class TestGate:
         threads += [threading.Thread(target=wait) for _ in range(3)]
         for thread in threads[1:]:
             thread.start()
-        while gate._inside < 4:
+        while gate.waiting < 3:
             time.sleep(0.001)
         gate.shut()
         leave.set()
@@ -85,7 +86,7 @@ class TestGate:
         inside = threading.Event()
 
         def visit() -> None:
-            with gate.admit():
+            with gate.admit(Flow()):
                 inside.set()
                 leave.wait()
 
@@ -95,17 +96,73 @@ class TestGate:
         closer = threading.Thread(target=lambda: (gate.close(), closed.set()))
         closer.start()
         assert not closed.wait(0.1)
-        with pytest.raises(Unavailable), gate.admit():
+        with pytest.raises(Unavailable), gate.admit(Flow()):
             pass
         leave.set()
         assert closed.wait(10)
         visitor.join()
         closer.join()
 
+    def test_who_hangs_up_while_waiting_frees_the_place(self) -> None:
+        gate, gone, leave, told = Gate(1, 1), Flow(), threading.Event(), list[str]()
+        inside = threading.Event()
+
+        def work() -> None:
+            with gate.admit(Flow()):
+                inside.set()
+                leave.wait()
+
+        def wait(flow: Flow) -> None:
+            try:
+                with gate.admit(flow):
+                    told.append("in")
+            except ClientGone:
+                told.append("gone")
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        inside.wait()
+        waiter = threading.Thread(target=wait, args=(gone,))
+        waiter.start()
+        while not gate.waiting:
+            time.sleep(0.001)
+        with pytest.raises(QueueFull), gate.admit(Flow()):
+            pass
+        gone.cancel()
+        waiter.join()
+        assert told == ["gone"]
+        later = threading.Thread(target=wait, args=(Flow(),))
+        later.start()
+        while not gate.waiting:
+            time.sleep(0.001)
+        with pytest.raises(ClientGone), gate.admit(gone):
+            pass
+        leave.set()
+        worker.join()
+        later.join()
+        assert told == ["gone", "in"]
+
+    def test_who_came_first_goes_first(self) -> None:
+        gate, order = Gate(1, 10), list[int]()
+
+        def visit(number: int) -> None:
+            with gate.admit(Flow()):
+                order.append(number)
+
+        threads = [threading.Thread(target=visit, args=(number,)) for number in range(10)]
+        with gate.admit(Flow()):
+            for number, thread in enumerate(threads):
+                thread.start()
+                while gate.waiting <= number:
+                    time.sleep(0.001)
+        for thread in threads:
+            thread.join()
+        assert order == list(range(10))
+
     def test_a_failure_inside_frees_the_place(self) -> None:
         gate = Gate(concurrency=1, queue_length=0)
         for _ in range(3):
-            with pytest.raises(RuntimeError), gate.admit():
+            with pytest.raises(RuntimeError), gate.admit(Flow()):
                 raise RuntimeError
 
 
