@@ -28,8 +28,7 @@ class Gate:
             Unavailable: the gate is closed.
         """
         with self._changed:
-            if self._closed:
-                raise Unavailable("The service is stopping.")
+            self.check()
             if self._inside >= self._places:
                 raise QueueFull(
                     "All recognitions and the queue behind them are busy; try again after "
@@ -38,13 +37,17 @@ class Gate:
             self._inside += 1
         try:
             with self._slots:
-                if self._closed:
-                    raise Unavailable("The service is stopping.")
+                self.check()
                 yield
         finally:
             with self._changed:
                 self._inside -= 1
                 self._changed.notify_all()
+
+    def check(self) -> None:
+        """For those inside who have long to go. Raises Unavailable once the gate is closed."""
+        if self._closed:
+            raise Unavailable("The service is stopping.")
 
     def shut(self) -> None:
         """Admit nobody any more, those who wait included. Safe in a signal handler."""

@@ -11,6 +11,7 @@ from app.audio import decode
 from app.domain import Channel, Clip, ClipFilter, Embedding
 from app.errors import InvalidParameter, NotIndexed
 from app.library.library import Library
+from app.recogniser import Flow, recognise_clip
 from app.store import clips
 
 
@@ -63,14 +64,21 @@ def by_audio(library: Library, source: BinaryIO, channel: Channel, wanted: Wante
 
     Raises:
         NoAudio, UnsupportedAudio, TooLarge, InvalidParameter: the file was refused.
-        QueueFull: come back later.
+        QueueFull, Unavailable: come back later.
     """
     if channel == "split":
         raise InvalidParameter("channel", "a search hears one channel: mix, left or right.")
     with library.gate.admit():
-        audio = decode(source, channel=channel, max_seconds=library.settings.max_seconds)
-        recognition = library.recogniser.recognise(audio.waveforms[0])
-    return _nearest(library, recognition.embedding, wanted)
+        audio = decode(
+            source,
+            channel=channel,
+            max_seconds=library.settings.max_seconds,
+            scratch=library.settings.data_dir,
+        )
+        heard = recognise_clip(
+            library.recogniser, audio.waveforms[0], Flow(), go_on=library.gate.check
+        )
+    return _nearest(library, heard.recognition.embedding, wanted)
 
 
 def by_vector(library: Library, vector: list[float], wanted: Wanted) -> Found:

@@ -1,6 +1,7 @@
 """A model directory → a Recogniser: waveforms in, emotion scores and embeddings out."""
 
+from app.recogniser.clip import recognise_clip
 from app.recogniser.load import Loaded, load
 from app.recogniser.recogniser import Flow, Recogniser
 
-__all__ = ["Flow", "Loaded", "Recogniser", "load"]
+__all__ = ["Flow", "Loaded", "Recogniser", "load", "recognise_clip"]
