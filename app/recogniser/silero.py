@@ -37,14 +37,14 @@ NAMES = {
         for kind in ("weight", "bias")
     },
     **{
-        f"lstm.{kind}_l0": f"decoder.rnn.{kind}"
+        f"lstm_cell.{kind}": f"decoder.rnn.{kind}"
         for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     },
     "final_conv.weight": "decoder.decoder.2.weight",
     "final_conv.bias": "decoder.decoder.2.bias",
 }
 
-State = tuple[Tensor, Tensor]  # of the LSTM, (1, 1, 128) each
+State = tuple[Tensor, Tensor]  # of the LSTM, (1, 128) each
 
 
 class SileroVad(nn.Module):
@@ -57,7 +57,9 @@ class SileroVad(nn.Module):
         self.conv2 = nn.Conv1d(128, 64, 3, stride=2, padding=1)
         self.conv3 = nn.Conv1d(64, 64, 3, stride=2, padding=1)
         self.conv4 = nn.Conv1d(64, 128, 3, padding=1)
-        self.lstm = nn.LSTM(128, 128)
+        # Not nn.LSTM: its threads meet at each step, and on a busy machine wait there for each
+        # other, up to fifty times as long as the step takes.
+        self.lstm_cell = nn.LSTMCell(128, 128)
         self.final_conv = nn.Conv1d(128, 1, 1)
 
     def forward(self, windows: Tensor, state: State | None) -> tuple[Tensor, State]:
@@ -66,8 +68,13 @@ class SileroVad(nn.Module):
         x = (x[:, :129].square() + x[:, 129:].square()).sqrt()  # (n, 129, 4) magnitudes
         for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
             x = conv(x).relu()  # at last (n, 128, 1)
-        x, state = self.lstm(x.permute(0, 2, 1), state)  # time goes over n
-        return self.final_conv(x.relu().permute(0, 2, 1)).sigmoid().flatten(), state
+        hidden = []
+        for window in x.permute(0, 2, 1):
+            state = self.lstm_cell(window, state)
+            hidden.append(state[0])
+        assert state is not None
+        x = torch.stack(hidden, dim=-1).relu()  # (1, 128, n)
+        return self.final_conv(x).sigmoid().flatten(), state
 
 
 def path() -> Path:
