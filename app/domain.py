@@ -62,12 +62,10 @@ class Frames:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Recognition:
-    """Scores (9,) float32 in LABELS order, summing to 1, and the utterance embedding (D,)."""
+class EmotionScores:
+    """Scores (9,) float32 in LABELS order, summing to 1."""
 
     scores: NDArray[np.float32]
-    embedding: Embedding
-    frames: Frames | None = None
 
     @property
     def emotion(self) -> str:
@@ -76,6 +74,48 @@ class Recognition:
     @property
     def confidence(self) -> float:
         return float(self.scores.max())
+
+    def by_label(self) -> dict[str, float]:
+        return dict(zip(LABELS, map(float, self.scores), strict=True))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Recognition(EmotionScores):
+    """Scores and the utterance embedding (D,)."""
+
+    embedding: Embedding
+    frames: Frames | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Segment(EmotionScores):
+    """A stretch of a clip with the scores of it alone."""
+
+    start: float  # seconds within the clip
+    end: float
+
+    def as_answer(self) -> dict[str, Any]:
+        return {
+            "start": self.start,
+            "end": self.end,
+            "emotion": self.emotion,
+            "confidence": self.confidence,
+            "scores": self.by_label(),
+        }
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClipRecognition:
+    """What was heard in a whole clip; the segments tile it.
+
+    `frame_scores` (T, 9) and `frame_embeddings` (T, D), which may be a np.memmap, are None
+    unless they were asked for.
+    """
+
+    recognition: Recognition
+    segments: tuple[Segment, ...]
+    frame_scores: NDArray[np.float32] | None
+    frame_embeddings: NDArray[np.float32] | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

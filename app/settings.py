@@ -100,7 +100,7 @@ class Settings(BaseSettings):
         10, gt=0, le=4096, description="Largest audio file (MiB, 2^20 bytes)."
     )
     max_seconds: float = Field(
-        30, ge=0.025, le=30, description="Longest audio (seconds, once decoded)."
+        600, ge=0.025, le=14_400, description="Longest audio (seconds, once decoded)."
     )
 
     snapshot_minutes: float = Field(

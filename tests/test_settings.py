@@ -47,7 +47,7 @@ def test_arguments_over_environment_over_file(
         ("EMOSEEK_PORT", "70000"),
         ("EMOSEEK_PORT", "x"),
         ("EMOSEEK_MAX_UPLOAD_MB", "0"),
-        ("EMOSEEK_MAX_SECONDS", "31"),
+        ("EMOSEEK_MAX_SECONDS", "14401"),
         ("EMOSEEK_MAX_CONCURRENCY", "0"),
         ("EMOSEEK_QUEUE_LENGTH", "-1"),
         ("EMOSEEK_KEEP_AUDIO", "maybe"),

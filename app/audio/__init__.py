@@ -1,6 +1,16 @@
 """Uploads to 16 kHz mono waveforms, and waveforms to files. Knows no HTTP and no store."""
 
 from app.audio.decode import decode
-from app.audio.encode import encode_flac, encode_wav, samples_sha256
+from app.audio.encode import samples_sha256, write_flac, write_npy, write_wav
+from app.audio.spool import Spool, blocks, release
 
-__all__ = ["decode", "encode_flac", "encode_wav", "samples_sha256"]
+__all__ = [
+    "Spool",
+    "blocks",
+    "decode",
+    "release",
+    "samples_sha256",
+    "write_flac",
+    "write_npy",
+    "write_wav",
+]

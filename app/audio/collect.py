@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from app.audio.spool import Spool
 from app.domain import SAMPLE_RATE, WINDOW, Channel, Waveform
 from app.errors import InvalidParameter, NoAudio, TooLarge, UnsupportedAudio
 
@@ -23,11 +25,12 @@ Block = NDArray[np.float32]  # (frames, channels), full scale ±1
 class Collector:
     """Takes a file's blocks in order and makes 16 kHz waveforms of them.
 
-    Memory is bounded by `max_seconds`: the limit is enforced block by block, in seconds of
-    the source. `begin` comes first, then `take` for each block, then `finish`.
+    The limit of `max_seconds` of the source is enforced block by block, and memory is bounded
+    whatever it is: long waveforms lie in files in `scratch`, see Spool. `begin` comes first,
+    then `take` for each block, then `finish`, and `close` whatever happened.
     """
 
-    def __init__(self, channel: Channel, max_seconds: float) -> None:
+    def __init__(self, channel: Channel, max_seconds: float, scratch: Path | None = None) -> None:
         self.max_seconds = max_seconds
         self._channel = channel
         self._rate = 0
@@ -37,7 +40,8 @@ class Collector:
         self._pending: list[Block] = []  # chosen channels, not resampled yet
         self._pending_frames = 0
         self._resampler: soxr.ResampleStream | None = None
-        self._made: list[Block] = []  # at 16 kHz
+        # at 16 kHz, one for each waveform
+        self._made = [Spool(scratch) for _ in range(2 if channel == "split" else 1)]
 
     @property
     def seconds(self) -> float:
@@ -63,7 +67,8 @@ class Collector:
     def take(self, block: Block, rate: int) -> None:
         """Adds a block. A file may change its rate or channels on the way.
 
-        Raises TooLarge beyond the limit, NoAudio for samples that are not finite.
+        Raises TooLarge beyond the limit, NoAudio for samples that are not finite, Unavailable
+        when the disk is full.
         """
         _check_format(rate, block.shape[1])
         if rate != self._rate:
@@ -87,7 +92,7 @@ class Collector:
         Raises NoAudio when too little came for one frame of the model.
         """
         self._close_rate()
-        total = sum(len(block) for block in self._made)
+        total = len(self._made[0])
         if total == 0:
             raise NoAudio("The file holds no audio.")
         if total < WINDOW:
@@ -95,9 +100,12 @@ class Collector:
                 f"The audio is too short: {total / SAMPLE_RATE:.4f} s, at least "
                 f"{WINDOW / SAMPLE_RATE:.3f} s is needed."
             )
-        joined = np.concatenate(self._made)
-        self._made = []
-        return tuple(np.ascontiguousarray(column) for column in joined.T)
+        return tuple(spool.finish() for spool in self._made)
+
+    def close(self) -> None:
+        """Give up what was taken; waveforms that `finish` gave stay."""
+        for spool in self._made:
+            spool.close()
 
     def _choose(self, block: Block) -> Block:
         """(frames, 1), or (frames, 2) for split. A mono stretch of a stereo file is both."""
@@ -113,7 +121,7 @@ class Collector:
             return np.asarray(mean, dtype=np.float32)
 
     def _resample(self, *, last: bool) -> None:
-        columns = 2 if self._channel == "split" else 1
+        columns = len(self._made)
         block = np.concatenate([np.empty((0, columns), np.float32), *self._pending])
         self._pending, self._pending_frames = [], 0
         _check_finite(block)  # before the resampler, which would smear it
@@ -124,8 +132,8 @@ class Collector:
                 )
             block = self._resampler.resample_chunk(block, last=last)
             _check_finite(block)
-        if len(block):
-            self._made.append(block)
+        for spool, column in zip(self._made, block.T, strict=True):
+            spool.add(column)
 
     def _close_rate(self) -> None:
         if self._rate:

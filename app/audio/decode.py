@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import BinaryIO
 
 from app.audio.collect import Collector
 from app.audio.ffmpeg import decode_ffmpeg
 from app.audio.packets import Decoded
 from app.audio.sniff import Container, sniff
-from app.audio.span import Span
+from app.audio.span import Span, looks
 from app.audio.wav import Riff, decode_plain, read_riff
 from app.domain import Audio, Channel
 from app.errors import NoAudio, UnsupportedAudio
@@ -17,7 +19,13 @@ _LOSSY_SLACK = 0.1  # seconds by which encoders' headers and frames differ anywa
 _BELIEVED = 86_400.0  # seconds; a file that says it misses more is damaged where it says so
 
 
-def decode(source: BinaryIO, *, channel: Channel = "mix", max_seconds: float) -> Audio:
+def decode(
+    source: BinaryIO,
+    *,
+    channel: Channel = "mix",
+    max_seconds: float,
+    scratch: Path | None = None,
+) -> Audio:
     """Decodes a WAV, FLAC, OGG (Vorbis, Opus), MP3, M4A or AAC file to 16 kHz waveforms.
 
     `source` is seekable and read from its first byte; what it is is told by its bytes. `mix`
@@ -25,30 +33,33 @@ def decode(source: BinaryIO, *, channel: Channel = "mix", max_seconds: float) ->
     a stereo file. 16 kHz audio passes unchanged, other rates go through soxr (HQ). Samples
     beyond ±1 stay. A damaged file gives what can be decoded, and warnings.
 
-    At most `max_seconds` seconds of the source are accepted and memory is bounded by them,
-    whatever the file claims or unpacks to. Safe to call from many threads, each with its own
-    source.
+    At most `max_seconds` seconds of the source are accepted, whatever the file claims or
+    unpacks to. A waveform of more than a minute is a read-only np.memmap of a file without a
+    name in `scratch` (None: the system's place for temporary files), which goes with it. Safe
+    to call from many threads, each with its own source.
 
-    Raises NoAudio, UnsupportedAudio, TooLarge, and InvalidParameter for a channel that the
-    file does not have.
+    Raises NoAudio, UnsupportedAudio, TooLarge, InvalidParameter for a channel that the file
+    does not have, and Unavailable when the disk is full.
     """
-    upload = Span(source)
+    upload = Span(source, looks=looks(max_seconds))
     if not len(upload):
         raise NoAudio("The file is empty.")
     sniffed = sniff(upload)
     if sniffed is None:
         raise UnsupportedAudio("The file is not WAV, FLAC, OGG, MP3, M4A or AAC audio.")
-    collector = Collector(channel, max_seconds)
-    if sniffed.container == "wav":
-        riff = read_riff(upload)
-        decoded = _decode_wav(source, riff, collector)
-        if riff.missing:
-            decoded.expected = collector.seconds * riff.declared / riff.size
-    else:
-        decoded = decode_ffmpeg(Span(source, sniffed.start), sniffed.container, collector)
-    seconds = collector.seconds
+    with contextlib.closing(Collector(channel, max_seconds, scratch)) as collector:
+        if sniffed.container == "wav":
+            riff = read_riff(upload)
+            decoded = _decode_wav(source, riff, collector)
+            if riff.missing:
+                decoded.expected = collector.seconds * riff.declared / riff.size
+        else:
+            rest = Span(source, sniffed.start, looks=looks(max_seconds))
+            decoded = decode_ffmpeg(rest, sniffed.container, collector)
+        seconds = collector.seconds
+        waveforms = collector.finish()
     return Audio(
-        waveforms=collector.finish(),
+        waveforms=waveforms,
         warnings=_warnings(decoded, seconds, sniffed.container),
         container=sniffed.container,
         codec=decoded.codec,

@@ -21,9 +21,8 @@ from app.audio.span import Span
 from app.errors import UnsupportedAudio
 
 _MAX_BOXES = 1_000  # looked at in one box
-_MAX_TOP_BOXES = 40_000  # in the file; a low-latency recording has two for each packet
 _MAX_TRACKS = 16
-_MAX_TABLE = 1 << 20  # bytes of one table that are read: 262,144 packets
+_MAX_TABLE = 1 << 22  # bytes of one table that are read: 1,048,576 packets
 _MAX_PACKET = 1 << 20  # bytes
 _AAC_OBJECT_TYPES = (0x40, 0x66, 0x67, 0x68)  # MPEG-4 and MPEG-2 AAC
 _OWN_BASE, _DESCRIPTION, _DURATION, _SIZE = 0x1, 0x2, 0x8, 0x10  # flags of tfhd
@@ -247,7 +246,9 @@ def _whole(upload: Span) -> Box:
 
 def _boxes(upload: Span, parent: Box) -> Iterator[Box]:
     position = parent.start
-    for _ in range(_MAX_BOXES if parent.name else _MAX_TOP_BOXES):
+    # In the file itself there may be more: a low-latency recording has two for each packet.
+    # There the upload's looks are the limit.
+    for _ in range(_MAX_BOXES) if parent.name else itertools.count():
         head = upload.at(position, 16)
         if position + 8 > parent.end or len(head) < 8:
             return

@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 from typing import BinaryIO
 
-# A file of nothing but empty boxes would cost seconds; an hour of AAC has 170,000 packets.
-MAX_LOOKS = 200_000
+_LOOKS = 200_000
+_LOOKS_PER_SECOND = 400  # two a packet; AAC has at most 188 packets a second
+
+
+def looks(max_seconds: float) -> int:
+    """How often a file of that length may be looked into. One of nothing but empty boxes would
+    cost seconds otherwise."""
+    return _LOOKS + int(max_seconds * _LOOKS_PER_SECOND)
 
 
 class Span:
@@ -17,7 +23,12 @@ class Span:
     """
 
     def __init__(
-        self, source: BinaryIO, start: int = 0, length: int | None = None, prefix: bytes = b""
+        self,
+        source: BinaryIO,
+        start: int = 0,
+        length: int | None = None,
+        prefix: bytes = b"",
+        looks: int = _LOOKS,
     ) -> None:
         available = max(0, source.seek(0, os.SEEK_END) - start)
         self._source = source
@@ -25,16 +36,16 @@ class Span:
         self._prefix = prefix
         self._length = len(prefix) + (available if length is None else min(length, available))
         self._position = 0
-        self._looks = 0
+        self._looks = looks  # that are left
 
     def __len__(self) -> int:
         return self._length
 
     def at(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes from `offset`, without moving; nothing after MAX_LOOKS calls."""
-        self._looks += 1
-        if self._looks > MAX_LOOKS:
+        """Up to `size` bytes from `offset`, without moving; nothing once the looks are used up."""
+        if self._looks == 0:
             return b""
+        self._looks -= 1
         position, self._position = self._position, max(0, offset)
         found = self.read(size)
         self._position = position

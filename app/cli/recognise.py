@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from app.domain import LABELS
 from app.errors import EmoseekError
 from app.settings import load_settings
 
@@ -21,7 +20,7 @@ from app.settings import load_settings
 def recognise(files: tuple[Path, ...], as_json: bool, model: str | None) -> None:
     """Recognise FILES without a server. Exits 1 when one of them was refused."""
     from app.audio import decode
-    from app.recogniser import load
+    from app.recogniser import Flow, load, recognise_clip
 
     settings = load_settings(model=model)
     recogniser = load(settings, None).recogniser
@@ -33,18 +32,20 @@ def recognise(files: tuple[Path, ...], as_json: bool, model: str | None) -> None
         try:
             with path.open("rb") as file:
                 audio = decode(file, max_seconds=settings.max_seconds)
-            recognition = recogniser.recognise(audio.waveforms[0])
+            heard = recognise_clip(recogniser, audio.waveforms[0], Flow())
         except (EmoseekError, OSError) as exc:
             failed = True
             reason = exc.detail if isinstance(exc, EmoseekError) else str(exc.strerror)
             click.echo(f"{path}: {reason}", err=True)
             found |= {"success": False, "detail": reason}
         else:
+            recognition = heard.recognition
             found |= {
                 "success": True,
                 "emotion": recognition.emotion,
                 "confidence": recognition.confidence,
-                "scores": dict(zip(LABELS, map(float, recognition.scores), strict=True)),
+                "scores": recognition.by_label(),
+                "segments": [segment.as_answer() for segment in heard.segments],
                 "warnings": list(audio.warnings),
                 "model": recogniser.info.id,
             }

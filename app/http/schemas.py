@@ -32,6 +32,14 @@ class FrameScores(BaseModel):
     scores: dict[str, list[float]] = Field(description="(T,) scores of each label.")
 
 
+class SegmentScores(BaseModel):
+    start: float = Field(description="Seconds within the clip.")
+    end: float = Field(description="Seconds; the last one's is the clip's duration.")
+    emotion: str
+    confidence: float
+    scores: Scores
+
+
 class RecogniseAnswer(BaseModel):
     """One stored clip and what was heard in it."""
 
@@ -40,6 +48,10 @@ class RecogniseAnswer(BaseModel):
     emotion: str = Field(description="The label with the largest score.")
     confidence: float = Field(description="Its score.")
     scores: Scores = Field(description="All nine labels; they sum to 1.")
+    segments: list[SegmentScores] = Field(
+        description="One for a clip of up to 30 s; longer ones are tiled by segments of 1 to "
+        "30 s cut at pauses, and their own scores and embedding are the mean over all frames."
+    )
     granularity: Granularity
     embedding_saved: bool
     processed_audio_path: str = Field(description="The 16 kHz mono audio that the model heard.")

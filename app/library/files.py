@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import io
 import json
 import os
 import re
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from app.audio import encode_flac, encode_wav
+from app.audio import write_flac, write_npy, write_wav
 from app.domain import Waveform
 
 RESULT_DIR_NAME = re.compile(r"outputs_\d{8}_\d{6}(_\d+)?")
@@ -35,7 +34,6 @@ class KeptAudio:
 
     def keep(self, waveform: Waveform) -> str:
         """Write a waveform to disk, durably; returns its key, still to be settled."""
-        content = encode_flac(waveform)
         key = f"{uuid.uuid4().hex}.flac"
         path = self._unsettled(key)
         if not path.parent.is_dir():
@@ -43,7 +41,7 @@ class KeptAudio:
             _sync_directory(self._directory)
         try:
             with path.open("wb") as file:
-                file.write(content)
+                write_flac(waveform, file)
                 file.flush()
                 os.fsync(file.fileno())
             _sync_directory(path.parent)
@@ -100,11 +98,11 @@ class ResultDirs:
                 name, number = f"{stem}_{number}", number + 1
         path = self._directory.resolve() / name
         try:
-            (path / "processed_audio.wav").write_bytes(encode_wav(waveform))
+            with (path / "processed_audio.wav").open("wb") as file:
+                write_wav(waveform, file)
             if embedding is not None:
-                array = io.BytesIO()
-                np.save(array, embedding, allow_pickle=False)
-                (path / "embedding.npy").write_bytes(array.getvalue())
+                with (path / "embedding.npy").open("wb") as file:
+                    write_npy(embedding, file)
         except BaseException:
             shutil.rmtree(path, ignore_errors=True)
             raise
@@ -126,9 +124,13 @@ class ResultDirs:
 
 
 def write_result(result_dir: Path, result: dict[str, Any]) -> None:
-    """Write result.json."""
-    text = json.dumps(result, ensure_ascii=False, indent=1)
-    (result_dir / "result.json").write_text(text, "utf-8")
+    """Write result.json, a line for each field: the frames of an hour are two million numbers,
+    which indented would take many times the space and time."""
+    with (result_dir / "result.json").open("w", encoding="utf-8") as file:
+        for number, (name, value) in enumerate(result.items()):
+            file.write("{\n " if number == 0 else ",\n ")
+            file.write(f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}")
+        file.write("\n}\n")
 
 
 def remove_result_dir(result_dir: Path, clip_id: int) -> None:

@@ -56,6 +56,11 @@ class Gate:
                 self._inside -= 1
                 self._changed.notify_all()
 
+    def check(self) -> None:
+        """For those inside who have long to go. Raises Unavailable once the gate is closed."""
+        if self._closed:
+            raise Unavailable("The service is stopping.")
+
     def shut(self) -> None:
         """Admit nobody any more, those who wait included. Safe in a signal handler."""
         self._closed = True
@@ -82,8 +87,7 @@ class Gate:
             self._changed.notify_all()
 
     def _check(self, flow: Flow) -> None:
-        if self._closed:
-            raise Unavailable("The service is stopping.")
+        self.check()
         flow.check()
 
     def _wake(self, _: Flow) -> None:

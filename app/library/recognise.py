@@ -9,33 +9,29 @@ import json
 import logging
 import shutil
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.audio import decode, samples_sha256
+from app.audio import blocks, decode, samples_sha256
 from app.domain import (
-    HOP,
-    LABELS,
     SAMPLE_RATE,
     Audio,
     Channel,
     ClipFields,
-    Frames,
+    ClipRecognition,
     Granularity,
-    Recognition,
     Waveform,
 )
 from app.errors import Conflict, Gone, Unavailable
-from app.library.files import as_clients_see, write_result
+from app.library.answers import Answer, answer_of
+from app.library.files import write_result
 from app.library.library import Library
-from app.recogniser import Flow
+from app.recogniser import Flow, recognise_clip
 from app.store import Session, clips, idempotency
 
 log = logging.getLogger(__name__)
-
-Answer = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,6 +54,7 @@ class _Heard:
     """One channel of a posted file, recognised, its files written."""
 
     new: clips.NewClip
+    recognised: ClipRecognition
     result_dir: Path
     audio_key: str | None
 
@@ -69,8 +66,8 @@ def recognise(library: Library, posted: Posted) -> Answer:
         NoAudio, UnsupportedAudio, TooLarge, InvalidParameter: the file was refused.
         QueueFull: nothing was done; come back later.
         Conflict, Gone: the idempotency key was used for another request, or its clip deleted.
-        Unavailable: the database does not answer.
-        ClientGone, CancelledError: the flow was cancelled; nothing is stored.
+        Unavailable: the database does not answer, the disk is full, or the service stops.
+        ClientGone: the flow was cancelled; nothing is stored.
     """
     file_sha256 = _sha256(posted.source)
     if posted.idempotency_key is None:
@@ -93,23 +90,19 @@ def recognise(library: Library, posted: Posted) -> Answer:
 def _store(library: Library, posted: Posted, file_sha256: str, fingerprint: str) -> Answer:
     with library.gate.admit(posted.flow):
         audio = decode(
-            posted.source, channel=posted.channel, max_seconds=library.settings.max_seconds
+            posted.source,
+            channel=posted.channel,
+            max_seconds=library.settings.max_seconds,
+            scratch=library.settings.data_dir,
         )
-        frames = posted.granularity == "frame"
-        hearing = [
-            library.recogniser.submit(waveform, posted.flow, frames=frames)
-            for waveform in audio.waveforms
-        ]
-        recognised = [future.result() for future in hearing]
+        recognised = _recognise(library, posted, audio)
         heard: list[_Heard] = []
         try:
-            for channel, waveform, recognition in zip(
+            for channel, waveform, found in zip(
                 _channels(posted), audio.waveforms, recognised, strict=True
             ):
                 heard.append(
-                    _write_files(
-                        library, posted, audio, channel, waveform, recognition, file_sha256
-                    )
+                    _write_files(library, posted, audio, channel, waveform, found, file_sha256)
                 )
             posted.flow.check()
             answer, clip_ids = _commit(library, posted, heard, fingerprint)
@@ -124,6 +117,22 @@ def _store(library: Library, posted: Posted, file_sha256: str, fingerprint: str)
             raise
         _settle(library, heard)
         return _index(library, posted, heard, clip_ids, answer)
+
+
+def _recognise(library: Library, posted: Posted, audio: Audio) -> list[ClipRecognition]:
+    frames = posted.granularity == "frame"
+    return [
+        recognise_clip(
+            library.recogniser,
+            waveform,
+            posted.flow,
+            frame_scores=frames,
+            frame_embeddings=frames and posted.extract_embedding,
+            scratch=library.settings.data_dir,
+            go_on=library.gate.check,
+        )
+        for waveform in audio.waveforms
+    ]
 
 
 def _is_stored(library: Library, result_dir: str) -> bool | None:
@@ -164,13 +173,14 @@ def _write_files(
     audio: Audio,
     channel: Channel,
     waveform: Waveform,
-    recognition: Recognition,
+    recognised: ClipRecognition,
     file_sha256: str,
 ) -> _Heard:
     embedding: NDArray[np.float32] | None = None
     if posted.extract_embedding:
-        frames = recognition.frames
-        embedding = recognition.embedding if frames is None else frames.embeddings
+        embedding = recognised.frame_embeddings
+        if embedding is None:
+            embedding = recognised.recognition.embedding
     result_dir = library.result_dirs.create(waveform, embedding)
     try:
         audio_key = library.kept_audio.keep(waveform) if library.settings.keep_audio else None
@@ -179,7 +189,7 @@ def _write_files(
         raise
     new = clips.NewClip(
         model_id=library.model_row,
-        recognition=recognition,
+        recognition=recognised.recognition,
         fields=posted.fields,
         stored_at=dt.datetime.now(dt.UTC),
         duration=len(waveform) / SAMPLE_RATE,
@@ -195,11 +205,12 @@ def _write_files(
         result_dir=str(result_dir),
         warnings=_all_warnings(posted, audio, waveform),
     )
-    return _Heard(new, result_dir, audio_key)
+    return _Heard(new, recognised, result_dir, audio_key)
 
 
 def _all_warnings(posted: Posted, audio: Audio, waveform: Waveform) -> tuple[str, ...]:
-    silent = () if waveform.any() else ("The audio is digital silence.",)
+    sound = any(block.any() for block in blocks(waveform, 2**18))
+    silent = () if sound else ("The audio is digital silence.",)
     return (*posted.warnings, *audio.warnings, *silent)
 
 
@@ -235,40 +246,16 @@ def _add(library: Library, session: Session, posted: Posted, one: _Heard) -> tup
     new = one.new
     same = clips.same_file(session, new.file_sha256, new.audio_sha256, new.channel)
     clip_id = clips.add(session, new)
-    info = library.recogniser.info
-    answer: Answer = {
-        "success": True,
-        "result_dir": as_clients_see(one.result_dir),
-        "emotion": new.recognition.emotion,
-        "confidence": new.recognition.confidence,
-        "scores": dict(zip(LABELS, map(float, new.recognition.scores), strict=True)),
-        "granularity": posted.granularity,
-        "embedding_saved": posted.extract_embedding,
-        "processed_audio_path": as_clients_see(one.result_dir / "processed_audio.wav"),
-        "clip_id": clip_id,
-        "indexed": new.indexable,
-        "channel": new.channel,
-        "duration": new.duration,
-        "warnings": list(new.warnings),
-        "model": dataclasses.asdict(info),
-        "duplicate_of": same[0] if same else None,
-        "duplicate_kind": same[1] if same else None,
-    }
-    if posted.extract_embedding:
-        answer["embedding_path"] = as_clients_see(one.result_dir / "embedding.npy")
-    if new.recognition.frames is not None:
-        answer["frames"] = _frames(new.recognition.frames)
-    return clip_id, answer
-
-
-def _frames(frames: Frames) -> dict[str, Any]:
-    return {
-        "hop": HOP / SAMPLE_RATE,
-        "emotions": [LABELS[i] for i in frames.scores.argmax(axis=1)],
-        "scores": {
-            label: frames.scores[:, i].astype(float).tolist() for i, label in enumerate(LABELS)
-        },
-    }
+    return clip_id, answer_of(
+        clip_id,
+        new,
+        one.recognised,
+        one.result_dir,
+        granularity=posted.granularity,
+        embedding_saved=posted.extract_embedding,
+        model=library.recogniser.info,
+        same=same,
+    )
 
 
 def _index(

@@ -11,7 +11,7 @@ from app.audio import decode
 from app.domain import Channel, Clip, ClipFilter, Embedding
 from app.errors import InvalidParameter, NotIndexed
 from app.library.library import Library
-from app.recogniser import Flow
+from app.recogniser import Flow, recognise_clip
 from app.store import clips
 
 
@@ -66,15 +66,22 @@ def by_audio(
 
     Raises:
         NoAudio, UnsupportedAudio, TooLarge, InvalidParameter: the file was refused.
-        QueueFull: come back later.
-        ClientGone, CancelledError: the flow was cancelled.
+        QueueFull, Unavailable: come back later.
+        ClientGone: the flow was cancelled.
     """
     if channel == "split":
         raise InvalidParameter("channel", "a search hears one channel: mix, left or right.")
     with library.gate.admit(flow):
-        audio = decode(source, channel=channel, max_seconds=library.settings.max_seconds)
-        recognition = library.recogniser.submit(audio.waveforms[0], flow).result()
-    return _nearest(library, recognition.embedding, wanted)
+        audio = decode(
+            source,
+            channel=channel,
+            max_seconds=library.settings.max_seconds,
+            scratch=library.settings.data_dir,
+        )
+        heard = recognise_clip(
+            library.recogniser, audio.waveforms[0], flow, go_on=library.gate.check
+        )
+    return _nearest(library, heard.recognition.embedding, wanted)
 
 
 def by_vector(library: Library, vector: list[float], wanted: Wanted) -> Found:

@@ -14,8 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 import requests
+import soundfile
 
 from app.cli.poster import Poster
 from app.domain import LABELS
@@ -63,6 +65,17 @@ def test_recognise_prints_json_and_tells_what_failed(tmp_path: Path, audio: Path
     assert set(heard["scores"]) == set(LABELS)
     assert str(bad) in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_recognise_takes_minutes(tmp_path: Path, audio: Path) -> None:
+    voice, rate = soundfile.read(audio / "calm_voice_a.flac", dtype="int16")
+    soundfile.write(tmp_path / "call.flac", np.tile(voice, 1 + 80 * rate // len(voice)), rate)
+    done = run("recognise", "--json", "call.flac", cwd=tmp_path)
+    heard = json.loads(done.stdout)
+    ends = [segment["end"] for segment in heard["segments"]]
+    assert len(ends) > 2
+    assert [segment["start"] for segment in heard["segments"]] == [0.0, *ends[:-1]]
+    assert ends[-1] == soundfile.info(tmp_path / "call.flac").duration
 
 
 def test_ingest_twice_stores_once(start: Callable[..., Service], audio: Path) -> None:
