@@ -66,7 +66,7 @@ def write(
     model = import_emotion2vec()(model_conf=conf, vocab_size=len(TOKENS)).eval()
     with torch.inference_mode():
         _perturb(model)
-        _scale_head(model, clips)
+        _scale_head(model, clips, STALE_TOKENS if stale else TOKENS)
     directory.mkdir(parents=True, exist_ok=True)
     torch.save({"model": model.state_dict()}, directory / "model.pt")
     config = {"model": "Emotion2vec", "model_conf": conf, "tokenizer": "CharTokenizer"}
@@ -92,10 +92,9 @@ def _perturb(model: torch.nn.Module) -> None:
             parameter.add_(torch.randn_like(parameter) * 0.05)
 
 
-def _scale_head(model: Any, clips: Sequence[Waveform]) -> None:
-    embeddings = torch.stack([_embedding(model, clip) for clip in clips])
-    model.proj.bias.copy_(-model.proj.weight @ embeddings.mean(0))
-    logits = model.proj(embeddings)
+def _scale_head(model: Any, clips: Sequence[Waveform], tokens: list[str]) -> None:
+    used = [i for i, token in enumerate(tokens) if not token.startswith("unuse")]
+    logits = model.proj(torch.stack([_embedding(model, clip) for clip in clips]))[:, used]
     low, high = 1e-2, 1e6
     for _ in range(60):
         scale = float(np.sqrt(low * high))

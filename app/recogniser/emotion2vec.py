@@ -155,11 +155,12 @@ class PositionalConvolutions:
         gap = x.new_zeros(self._gap, x.shape[1])
         y = torch.cat([piece for clip in torch.split(x, list(lengths)) for piece in (clip, gap)])
         runs = [n for length in lengths for n in (length, self._gap)]
-        heard = torch.ones(len(y), 1, dtype=torch.bool, device=y.device)
-        for silent in torch.split(heard, runs)[1::2]:
-            silent.fill_(False)
+        silent = torch.zeros(len(y), 1, dtype=torch.bool, device=y.device)
+        for between in torch.split(silent, runs)[1::2]:
+            between.fill_(True)
         for convolve in self._layers:
-            y = convolve(y) * heard  # the gaps are zero before every layer
+            # Zero before every layer; not by a product, which a clip of NaN would spoil.
+            y = convolve(y).masked_fill_(silent, 0.0)
         return x + torch.cat(torch.split(y, runs)[::2])
 
 
