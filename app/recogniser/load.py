@@ -15,13 +15,13 @@ from app.domain import SAMPLE_RATE, ModelInfo, Waveform
 from app.errors import ModelError, SettingsError
 from app.recogniser import model_dir, sources
 from app.recogniser.contract import Encoder
+from app.recogniser.emotion2vec import LARGE_DIMENSION
 from app.recogniser.fast_runtime import FastEncoder, native_dtype
 from app.recogniser.funasr_runtime import FunasrEncoder
 from app.recogniser.model_dir import ModelDirectory
 from app.recogniser.recogniser import Recogniser
 from app.settings import Settings
 
-LEAST_DIMENSION_FOR_BF16 = 512  # smaller networks gain nothing from it
 REFERENCE_CLIPS = Path(__file__).parent / "reference"  # made by scripts/make_test_audio.py
 
 log = logging.getLogger(__name__)
@@ -124,8 +124,8 @@ def _dtype(
     for dtype in ("fp32", "bf16", "int8"):
         if decided is not None and decided.digest == directory.digest(dtype):
             return dtype
-    if settings.runtime == "funasr" or directory.dimension < LEAST_DIMENSION_FOR_BF16:
-        return "fp32"
+    if settings.runtime == "funasr" or directory.dimension < LARGE_DIMENSION:
+        return "fp32"  # a small network gains nothing from bf16
     return native_dtype(torch.device(device))
 
 
