@@ -108,7 +108,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], int, str]] = {
     "an MP3 cut in its tag": (lambda: b"ID3\x04\0\0\0\0\x0f\x7f", 415, "unsupported-audio"),
     "an hour in a small file": (an_hour, 413, "too-large"),
     "samples like 1e20": (lambda: not_finite(1e20), 400, "no-audio"),
-    "30.1 s": (lambda: pcm(30.1), 413, "too-large"),
+    "600.1 s": (lambda: silence(600.1, format="FLAC"), 413, "too-large"),
     "11 MB": (lambda: pcm(30) + b"\0" * (11 * 2**20), 413, "too-large"),
     "one byte too many": (lambda: pcm(1).ljust(10 * 2**20 + 1, b"\0"), 413, "too-large"),
 }
