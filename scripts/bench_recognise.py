@@ -1,6 +1,6 @@
 """Our encoder against FunASR on the same clips and threads: speed, agreement, memory.
 
-    python scripts/bench_recognise.py [--size large] [--dtype auto] [--device cpu] [--int8]
+    python -m scripts.bench_recognise [--size large] [--dtype auto] [--device cpu] [--int8]
 
 Makes a model directory of the published size with seeded random weights (or takes --model DIR),
 and real clips (EmoDB where it is present, else the voices that ship with the project, repeated).

@@ -21,14 +21,15 @@ from torch import Tensor
 from app.domain import HOP, WINDOW, frame_count
 from app.recogniser.alibi import Alibi
 from app.recogniser.architecture import Architecture
-from app.recogniser.attention import attend
+from app.recogniser.attention import Attention, attention
 from app.recogniser.checkpoint import Weights
 from app.recogniser.linear import Placement
 
 NORM_EPS = 1e-5  # of every layer norm that config.yaml has no say in
 LARGE_DIMENSION = 512  # a network of at least this many is large
 EXACT_HOP = 80  # samples between a convolution's outputs from which it stays in float32
-FRONT_END_FRAMES = 64  # convolved at a time, so that the layers' outputs stay in the cache
+CPU_FRAMES = 64  # convolved at a time, so that the layers' outputs stay in the cache
+CUDA_FRAMES = 2048  # the same on a GPU: some 1 GB of outputs
 
 
 class Norm:
@@ -92,8 +93,9 @@ class FrontEnd:
         """(N,) → (frame_count(N), D)."""
         frames = frame_count(len(samples))
         features = []
-        for start in range(0, frames, FRONT_END_FRAMES):
-            stop = min(start + FRONT_END_FRAMES, frames)
+        at_once = CUDA_FRAMES if samples.is_cuda else CPU_FRAMES
+        for start in range(0, frames, at_once):
+            stop = min(start + at_once, frames)
             x = samples[start * HOP : (stop - 1) * HOP + WINDOW]
             for convolve in self._convolutions:
                 x = convolve(x)
@@ -175,17 +177,14 @@ class Block:
 
     def __init__(self, weights: Weights, architecture: Architecture, on: Placement) -> None:
         d, hidden = architecture.dimension, architecture.hidden
-        attention, mlp = weights["attn"], weights["mlp"]
+        attn, mlp = weights["attn"], weights["mlp"]
         scale = torch.ones(3 * d, 1)
         scale[:d] = (d // architecture.heads) ** -0.5  # of the queries, here once for all
-        self._heads = architecture.heads
         self._qkv = on.block_linear(
-            attention["qkv"].take("weight", 3 * d, d).float() * scale,
-            attention["qkv"].take("bias", 3 * d).float() * scale[:, 0],
+            attn["qkv"].take("weight", 3 * d, d).float() * scale,
+            attn["qkv"].take("bias", 3 * d).float() * scale[:, 0],
         )
-        self._out = on.block_linear(
-            attention["proj"].take("weight", d, d), attention["proj"].take("bias", d)
-        )
+        self._out = on.block_linear(attn["proj"].take("weight", d, d), attn["proj"].take("bias", d))
         self._norm1 = Norm(weights["norm1"], d, architecture.norm_eps, on)
         self._fc1 = on.block_linear(
             mlp["fc1"].take("weight", hidden, d), mlp["fc1"].take("bias", hidden)
@@ -195,10 +194,9 @@ class Block:
         )
         self._norm2 = Norm(weights["norm2"], d, architecture.norm_eps, on)
 
-    def __call__(self, x: Tensor, lengths: Sequence[int], alibi: Alibi | None) -> Tensor:
+    def __call__(self, x: Tensor, attend: Attention) -> Tensor:
         """(sum of lengths, D) → the same shape."""
-        mixed = attend(self._qkv(x), lengths, self._heads, alibi)
-        x = self._norm1(self._out.add(mixed, x))
+        x = self._norm1(self._out.add(attend(self._qkv(x)), x))
         return self._norm2(self._fc2.add(self._fc1.gelu(x), x))
 
 
@@ -214,6 +212,7 @@ class Emotion2vec:
         audio = weights["modality_encoders.AUDIO"]
         self._on = on
         self._normalize = architecture.normalize
+        self._heads = architecture.heads
         self._front_end = FrontEnd(audio, architecture, on)
         self._positions = PositionalConvolutions(audio, architecture, on)
         self._extra = on.learned(audio.take("extra_tokens", 1, extra, d)[0]) if extra else None
@@ -243,8 +242,9 @@ class Emotion2vec:
             x = torch.cat([p for clip in torch.split(x, lengths) for p in (self._extra, clip)])
         tokens = [extra + length for length in lengths]
         x = self._norm(x)
+        attend = attention(tokens, self._heads, self._alibi, self._on.device)
         for block in self._blocks:
-            x = block(x, tokens, self._alibi)
+            x = block(x, attend)
         return [clip[extra:] for clip in torch.split(x, tokens)]
 
     @torch.inference_mode()

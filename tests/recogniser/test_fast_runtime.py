@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from app.domain import SAMPLE_RATE, Recognition, Waveform
 from app.errors import NoAudio
-from app.recogniser import fast_runtime
+from app.recogniser import attention, fast_runtime
 from app.recogniser.fast_runtime import FastEncoder, native_dtype
 from app.recogniser.funasr_runtime import FunasrEncoder
 from app.recogniser.load import reference_clips
@@ -156,3 +156,16 @@ def test_bf16_where_the_processor_has_it(
 ) -> None:
     monkeypatch.setattr(fast_runtime.torch.cpu, "get_capabilities", lambda: capabilities)
     assert native_dtype(torch.device("cpu")) == dtype
+
+
+def test_attention_for_gpus_is_the_same(
+    monkeypatch: pytest.MonkeyPatch, case: Case, waveforms: list[Waveform]
+) -> None:
+    """On the CPU: what a GPU would compute, padded clips and masks and all."""
+    network = load(case.directory, "fp32")
+    groups = attention.like_lengths([12, 100, 11, 95, 10, 1500])
+    assert groups == [[5], [1, 3], [0, 2], [4]]
+    expected = embeddings(sure(network.encode(waveforms, [False] * len(waveforms))))
+    monkeypatch.setattr(attention, "ClipwiseAttention", attention.PaddedAttention)
+    found = embeddings(sure(network.encode(waveforms, [False] * len(waveforms))))
+    assert error(found, expected) <= 1e-4
