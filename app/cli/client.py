@@ -7,7 +7,7 @@ import httpx
 from app.errors import EmoseekError, Unauthorised, Unavailable
 from app.settings import Settings
 
-TIMEOUT_SECONDS = 120.0
+TIMEOUT_SECONDS = 900.0  # a long file is answered when all of it was heard
 
 
 class Refused(EmoseekError):
