@@ -31,7 +31,12 @@ def write_flac(waveform: Waveform, file: BinaryIO) -> None:
     target = _Target(file)
     try:
         with soundfile.SoundFile(
-            target, "w", SAMPLE_RATE, channels=1, format="FLAC", subtype="PCM_24"
+            target,
+            "w",
+            SAMPLE_RATE,
+            channels=1,
+            format="FLAC",
+            subtype="PCM_24",
         ) as writer:
             for block in blocks(waveform, BLOCK):
                 writer.write(_integers(block, 24).astype(np.int32) << 8)

@@ -209,6 +209,9 @@ class StatusBatching(BaseModel):
     batches: int = Field(description="Calls of the encoder that gave answers.")
     waveforms: int = Field(description="In those batches; waveforms / batches is their mean size.")
     frames: int = Field(description="Of those waveforms, 50 a second.")
+    cpu_seconds: float = Field(
+        description="CPU time of the encoder's own threads, without those that PyTorch adds."
+    )
 
 
 class StatusDatabase(BaseModel):

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -79,7 +80,10 @@ class ResultDirs:
 
     def __init__(self, directory: Path, max_age_hours: float) -> None:
         self._directory = directory
+        self._absolute = directory.resolve()
         self._max_age = max_age_hours * 3600  # seconds
+        self._newest = ("", 0)  # the name's second, and the number that comes next in it
+        self._naming = threading.Lock()
 
     def create(self, waveform: Waveform, embedding: np.ndarray | None) -> Path:
         """Make a directory that no other request has; returns its absolute path.
@@ -87,16 +91,7 @@ class ResultDirs:
         Args:
             embedding: (D,) or (T, D) float32 to write beside the audio.
         """
-        self._directory.mkdir(parents=True, exist_ok=True)
-        stem = dt.datetime.now().astimezone().strftime("outputs_%Y%m%d_%H%M%S")
-        name, number = stem, 1
-        while True:
-            try:
-                (self._directory / name).mkdir()
-                break
-            except FileExistsError:
-                name, number = f"{stem}_{number}", number + 1
-        path = self._directory.resolve() / name
+        path = self._make()
         try:
             with (path / "processed_audio.wav").open("wb") as file:
                 write_wav(waveform, file)
@@ -107,6 +102,23 @@ class ResultDirs:
             shutil.rmtree(path, ignore_errors=True)
             raise
         return path
+
+    def _make(self) -> Path:
+        directory = self._absolute
+        stem = dt.datetime.now().astimezone().strftime("outputs_%Y%m%d_%H%M%S")
+        while True:
+            with self._naming:
+                number = self._newest[1] if self._newest[0] == stem else 0
+                self._newest = (stem, number + 1)
+            path = directory / (f"{stem}_{number}" if number else stem)
+            try:
+                path.mkdir()
+            except FileExistsError:  # of a service that ran before in this second
+                continue
+            except FileNotFoundError:
+                directory.mkdir(parents=True, exist_ok=True)
+                continue
+            return path
 
     def remove_old(self) -> int:
         """Remove directories older than the setting; returns how many."""

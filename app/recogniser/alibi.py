@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from typing import Self
 
 import torch
@@ -26,6 +27,7 @@ class Alibi:
         self._slopes = slopes  # (heads,) float32
         self._extra = extra_tokens
         self._on = on
+        self._growing = threading.Lock()
         self._bias = torch.zeros(len(slopes), 0, 0, dtype=on.dtype, device=on.device)
 
     @classmethod
@@ -45,9 +47,13 @@ class Alibi:
 
     def __call__(self, tokens: int) -> Tensor:
         """(heads, tokens, tokens)."""
-        if tokens > self._bias.shape[1]:
-            self._bias = self._make(math.ceil(tokens / STEP) * STEP)
-        return self._bias[:, :tokens, :tokens]
+        bias = self._bias
+        if tokens > bias.shape[1]:
+            with self._growing:
+                bias = self._bias
+                if tokens > bias.shape[1]:
+                    bias = self._bias = self._make(math.ceil(tokens / STEP) * STEP)
+        return bias[:, :tokens, :tokens]
 
     def _make(self, tokens: int) -> Tensor:
         bias = torch.zeros(

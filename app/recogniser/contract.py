@@ -10,12 +10,18 @@ from app.errors import NoAudio
 
 
 class Encoder(Protocol):
-    """Runs a model over one batch at a time; not safe from two threads at once."""
+    """Runs a model over one batch at a time.
+
+    `workers` is how many threads may do so at once, and `cores` how many threads of PyTorch's
+    they are to share.
+    """
 
     info: ModelInfo
     runtime: str
     device: str
     dtype: str
+    workers: int
+    cores: int
 
     def encode(
         self, waveforms: Sequence[Waveform], frames: Sequence[bool]

@@ -81,6 +81,11 @@ class FairQueue:
     def __len__(self) -> int:
         return len(self._heap)
 
+    @property
+    def frames(self) -> int:
+        """Of all turns that wait."""
+        return sum(turn.size for _, _, turn in self._heap)
+
     def add(self, turn: Turn) -> None:
         flow = turn.flow
         flow.last_tag = max(self._virtual_time, flow.last_tag) + turn.size

@@ -11,7 +11,7 @@ from app.domain import Frames, ModelInfo, Recognition, Waveform
 from app.errors import NoAudio
 from app.recogniser.architecture import Architecture
 from app.recogniser.checkpoint import read_weights
-from app.recogniser.emotion2vec import Emotion2vec
+from app.recogniser.emotion2vec import LARGE_DIMENSION, Emotion2vec
 from app.recogniser.head import emotion_scores
 from app.recogniser.linear import Placement
 from app.recogniser.model_dir import ModelDirectory
@@ -46,6 +46,10 @@ class FastEncoder:
         self.device = device
         self.dtype = dtype
         self.info = ModelInfo(model_id, directory.digest(dtype), directory.dimension, bundled)
+        # Work that is small takes longer to divide than to do.
+        large = directory.dimension >= LARGE_DIMENSION
+        self.cores = torch.get_num_threads() if large else 1
+        self.workers = 1 if device.startswith("cuda") else self.cores
         self._columns = directory.columns
         where = torch.device(device)
         arithmetic = DTYPES[native_dtype(where) if dtype == "int8" else dtype]

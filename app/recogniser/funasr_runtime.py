@@ -30,6 +30,7 @@ class FunasrEncoder:
     """
 
     runtime = "funasr"
+    workers = 1  # FunASR's modules keep state between calls
 
     def __init__(
         self, directory: ModelDirectory, model_id: str, *, device: str, dtype: str, bundled: bool
@@ -37,6 +38,7 @@ class FunasrEncoder:
         self.device = device
         self.dtype = dtype
         self.info = ModelInfo(model_id, directory.digest(dtype), directory.dimension, bundled)
+        self.cores = torch.get_num_threads()
         self._columns = directory.columns
         self._model = _build(directory).to(device).eval()
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import threading
+import time
 from concurrent.futures import Future
 
 import torch
@@ -27,15 +29,19 @@ class Batching:
     batches: int
     waveforms: int
     frames: int  # of those waveforms
+    cpu_seconds: float  # of the encoder's own threads, without those that PyTorch adds
     waiting: int  # waveforms
 
 
 class Recogniser:
     """Waveforms in, Recognitions out; safe from many threads.
 
-    A thread of its own runs the encoder: whenever that is free, the next batch is what waits, in
-    the order of the FairQueue. Nobody waits for a batch to fill: while the encoder is busy the
-    next one gathers by itself, and while it is idle waiting would gain nothing.
+    Threads of its own run the encoder, as many as that allows: whenever one is free, its next
+    batch is its share of what waits, in the order of the FairQueue. Nobody waits for a batch to
+    fill: while the encoder is busy the next one gathers by itself, and while it is idle waiting
+    would gain nothing. A batch that has the encoder to itself gets all of PyTorch's threads; when
+    there are others each gets its part, because threads that work in step stand still whenever
+    one of them is made to wait.
 
     Args:
         frame_budget: frames of a batch together; one waveform that has more goes alone. Default
@@ -59,8 +65,15 @@ class Recogniser:
         self._changed = threading.Condition()  # guards the queue, the flag and the counts
         self._closed = False
         self._batches = self._waveforms = self._frames = 0
-        self._worker = threading.Thread(target=self._work, name="recogniser", daemon=True)
-        self._worker.start()
+        self._cpu_seconds = 0.0
+        self._cores = encoder.cores
+        self._busy = 0  # workers that have a batch
+        self._workers = [
+            threading.Thread(target=self._work, name=f"recogniser-{number}", daemon=True)
+            for number in range(encoder.workers)
+        ]
+        for worker in self._workers:
+            worker.start()
 
     def recognise(self, waveform: Waveform, *, frames: bool = False) -> Recognition:
         """Scores and embedding of one Waveform of at least 400 samples and at most 30 s.
@@ -99,7 +112,9 @@ class Recogniser:
 
     def batching(self) -> Batching:
         with self._changed:
-            return Batching(self._batches, self._waveforms, self._frames, len(self._queue))
+            return Batching(
+                self._batches, self._waveforms, self._frames, self._cpu_seconds, len(self._queue)
+            )
 
     def close(self) -> None:
         """Finish the batch under way; what still waits gets Unavailable."""
@@ -110,7 +125,8 @@ class Recogniser:
         for turn in left:
             if turn.future.set_running_or_notify_cancel():
                 turn.future.set_exception(_stopping())
-        self._worker.join()
+        for worker in self._workers:
+            worker.join()
 
     def _drop(self, flow: Flow) -> None:
         with self._changed:
@@ -124,10 +140,23 @@ class Recogniser:
                 self._changed.wait_for(lambda: self._closed or len(self._queue) > 0)
                 if self._closed:
                     return
-                taken = self._queue.take(self._frame_budget, self._max_clips)
+                taken = self._take()
+                self._busy += 1
+                sharing = min(len(self._workers), self._busy + len(self._queue))
+            torch.set_num_threads(max(1, self._cores // sharing))  # of this worker's products
+            started = time.thread_time()
             # From here on nobody can cancel these.
             self._encode([t for t in taken if t.future.set_running_or_notify_cancel()])
             del taken  # a worker that waits keeps no audio
+            with self._changed:
+                self._busy -= 1
+                self._cpu_seconds += time.thread_time() - started
+
+    def _take(self) -> list[Turn]:
+        """This worker's share of what waits, and no more than a batch."""
+        idle = len(self._workers) - self._busy
+        share = math.ceil(self._queue.frames / idle)
+        return self._queue.take(min(self._frame_budget, share), self._max_clips)
 
     def _encode(self, batch: list[Turn]) -> None:
         """Answer every turn. A batch that fails is tried again in halves, so that only those

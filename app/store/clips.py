@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import delete, func, or_, select
+from sqlalchemy import delete, func, insert, or_, select
+from sqlalchemy import update as sql_update
 from sqlalchemy.orm import Session
 
 from app.domain import (
@@ -27,6 +28,7 @@ from app.store.filters import conditions, metadata_digests
 from app.store.models import as_info
 from app.store.tables import (
     SCORE_COLUMNS,
+    Base,
     ClipRow,
     DoomedFilesRow,
     EmbeddingRow,
@@ -35,6 +37,9 @@ from app.store.tables import (
     TagRow,
 )
 
+CLIPS, EMBEDDINGS, TAGS, METADATA = (
+    Base.metadata.tables[row.__tablename__] for row in (ClipRow, EmbeddingRow, TagRow, MetadataRow)
+)
 FACETS = {
     "emotion": ClipRow.emotion,
     "customer_id": ClipRow.customer_id,
@@ -68,8 +73,8 @@ class NewClip:
 
 def add(session: Session, new: NewClip) -> int:
     """Store a clip with its scores and embedding; returns its id."""
-    scores = new.recognition.scores
-    row = ClipRow(
+    # Inserted into the tables: the unit of work takes longer than the database does.
+    values: dict[str, Any] = dict(
         model_id=new.model_id,
         stored_at=new.stored_at,
         duration=new.duration,
@@ -86,17 +91,23 @@ def add(session: Session, new: NewClip) -> int:
         audio_key=new.audio_key,
         result_dir=new.result_dir,
         warnings=list(new.warnings),
-        **dict(zip(SCORE_COLUMNS, map(float, scores), strict=True)),
+        **dict(zip(SCORE_COLUMNS, map(float, new.recognition.scores), strict=True)),
+        **_field_columns(new.fields, new.stored_at),
     )
-    _write_fields(row, new.fields)
-    session.add(row)
-    session.flush()
-    _write_keys(session, row.id, new.fields)
-    session.add(
-        EmbeddingRow(model_id=new.model_id, clip_id=row.id, vector=_blob(new.recognition.embedding))
+    connection = session.connection()
+    inserted = connection.execute(insert(CLIPS), values).inserted_primary_key
+    assert inserted is not None
+    clip_id: int = inserted[0]
+    _write_keys(session, clip_id, new.fields)
+    connection.execute(
+        insert(EMBEDDINGS),
+        {
+            "model_id": new.model_id,
+            "clip_id": clip_id,
+            "vector": _blob(new.recognition.embedding),
+        },
     )
-    session.flush()
-    return row.id
+    return clip_id
 
 
 def get(session: Session, clip_id: int) -> Clip | None:
@@ -187,11 +198,12 @@ def same_file(
     session: Session, file_sha256: str, audio_sha256: str, channel: Channel
 ) -> tuple[int, DuplicateKind] | None:
     """The lowest live clip with the same bytes (heard on the same channel) or samples."""
-    clip_id = session.scalar(
-        select(func.min(ClipRow.id)).where(
+    column = CLIPS.c
+    clip_id = session.connection().scalar(
+        select(func.min(column.id)).where(
             or_(
-                ClipRow.audio_sha256 == audio_sha256,
-                (ClipRow.file_sha256 == file_sha256) & (ClipRow.channel == channel),
+                column.audio_sha256 == audio_sha256,
+                (column.file_sha256 == file_sha256) & (column.channel == channel),
             )
         )
     )
@@ -206,8 +218,9 @@ def get_locked(session: Session, clip_id: int) -> Clip | None:
 
 def update(session: Session, clip_id: int, fields: ClipFields) -> None:
     """Replace what the caller said of a stored clip."""
-    row = session.get_one(ClipRow, clip_id)
-    _write_fields(row, fields)
+    stored_at = session.scalars(select(ClipRow.stored_at).where(ClipRow.id == clip_id)).one()
+    changes = sql_update(CLIPS).where(ClipRow.id == clip_id)
+    session.connection().execute(changes.values(_field_columns(fields, stored_at)))
     session.execute(delete(TagRow).where(TagRow.clip_id == clip_id))
     session.execute(delete(MetadataRow).where(MetadataRow.clip_id == clip_id))
     _write_keys(session, clip_id, fields)
@@ -271,20 +284,25 @@ def committed_keys(session: Session, keys: Sequence[str]) -> set[str]:
     return found
 
 
-def _write_fields(row: ClipRow, fields: ClipFields) -> None:
-    row.customer_id = fields.customer_id
-    row.call_id = fields.call_id
-    row.agent_id = fields.agent_id
-    row.recorded_at = fields.recorded_at
-    row.at = fields.recorded_at or row.stored_at
-    row.metadata_ = fields.metadata
+def _field_columns(fields: ClipFields, stored_at: dt.datetime) -> dict[str, Any]:
+    """Columns of the table `clips`."""
+    return {
+        "customer_id": fields.customer_id,
+        "call_id": fields.call_id,
+        "agent_id": fields.agent_id,
+        "recorded_at": fields.recorded_at,
+        "at": fields.recorded_at or stored_at,
+        "metadata": fields.metadata,
+    }
 
 
 def _write_keys(session: Session, clip_id: int, fields: ClipFields) -> None:
-    session.add_all(TagRow(clip_id=clip_id, tag=tag) for tag in set(fields.tags))
-    session.add_all(
-        MetadataRow(clip_id=clip_id, digest=digest) for digest in metadata_digests(fields.metadata)
-    )
+    connection = session.connection()
+    if tags := [{"clip_id": clip_id, "tag": tag} for tag in set(fields.tags)]:
+        connection.execute(insert(TAGS), tags)
+    digests = metadata_digests(fields.metadata)
+    if keys := [{"clip_id": clip_id, "digest": digest} for digest in digests]:
+        connection.execute(insert(METADATA), keys)
 
 
 def _clip(row: ClipRow, model: ModelRow, tags: tuple[str, ...]) -> Clip:

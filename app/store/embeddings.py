@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.domain import Embedding
-from app.store.tables import ClipRow, EmbeddingRow
+from app.store.tables import Base, ClipRow, EmbeddingRow
 
 CHUNK = 500  # ids a query: below every database's limit on bound parameters
 
@@ -27,7 +27,9 @@ def get(session: Session, model: int, clip_id: int) -> Embedding | None:
 
 def has(session: Session, model: int, clip_id: int) -> bool:
     """Whether a clip exists and has an embedding by the model."""
-    return session.get(EmbeddingRow, (model, clip_id)) is not None
+    column = Base.metadata.tables[EmbeddingRow.__tablename__].c
+    query = select(column.clip_id).where(column.model_id == model, column.clip_id == clip_id)
+    return session.connection().scalar(query) is not None
 
 
 def indexable_ids(session: Session, model: int) -> NDArray[np.int64]:

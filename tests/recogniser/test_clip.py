@@ -27,6 +27,7 @@ class FrameEncoder:
 
     info = ModelInfo("fake", "0" * 64, DIMENSION, False)
     runtime, device, dtype = "fake", "cpu", "fp32"
+    workers = cores = 1
 
     def encode(
         self, waveforms: Sequence[Waveform], frames: Sequence[bool]

@@ -46,6 +46,7 @@ class Encoder:
 
     info = ModelInfo("fake", "0" * 64, 1, False)
     runtime, device, dtype = "fake", "cpu", "fp32"
+    workers = cores = 1
 
     def __init__(self, fails: Callable[[Batch], None] = lambda _: None) -> None:
         self.batches: list[Batch] = []
