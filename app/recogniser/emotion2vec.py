@@ -28,7 +28,7 @@ from app.recogniser.linear import Placement
 NORM_EPS = 1e-5  # of every layer norm that config.yaml has no say in
 LARGE_DIMENSION = 512  # a network of at least this many is large
 EXACT_HOP = 80  # samples between a convolution's outputs from which it stays in float32
-CPU_FRAMES = 64  # convolved at a time, so that the layers' outputs stay in the cache
+CPU_FRAMES = 32  # convolved at a time, so that the layers' outputs stay in the cache
 CUDA_FRAMES = 2048  # the same on a GPU: some 1 GB of outputs
 
 
