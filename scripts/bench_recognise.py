@@ -4,10 +4,10 @@
 
 Makes a model directory of the published size with seeded random weights (or takes --model DIR),
 and real clips (EmoDB where it is present, else the voices that ship with the project, repeated).
-Runs FunASR's `AutoModel.generate` with its defaults, clip by clip, and ours in turn, A B A B, each
-in a process of its own, so that neither's memory or threads are the other's. The share of the
-peak counts the published size's work, 21 GFLOP a second of audio, against the fastest square
-matrix product that the machine shows between the runs.
+Runs FunASR's `AutoModel.generate` with its defaults, clip by clip, and ours with the service's
+batches and threads, in turn, A B A B, each in a process of its own, so that neither's memory or
+threads are the other's. The share of the peak counts the published size's work, 21 GFLOP a second
+of audio, against the fastest square matrix product that the machine shows between the runs.
 """
 
 from __future__ import annotations

@@ -14,17 +14,16 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.domain import LABELS, Recognition, Waveform, frame_count
+from app.domain import LABELS, Waveform
+from app.recogniser import Flow, Recogniser
 from app.recogniser.fast_runtime import FastEncoder, native_dtype
 from app.recogniser.load import reference_clips
 from app.recogniser.model_dir import read
-from app.recogniser.recogniser import CPU_BUDGET, CUDA_BUDGET
 from scripts.bench_recognise import clips
 
 Found = list[tuple[NDArray[np.float32], NDArray[np.float32]]]  # embedding, scores
@@ -93,30 +92,13 @@ def fast(directory: Path, device: str, dtype: str) -> Callable[[list[Waveform]],
         bundled=False,
         reference=reference_clips(),
     )
-    budget = CUDA_BUDGET if device.startswith("cuda") else CPU_BUDGET
+    recogniser = Recogniser(encoder)
 
     def run(waveforms: list[Waveform]) -> Found:
-        found: list[Any] = []
-        for batch in batches(waveforms, budget):
-            found += encoder.encode(batch, [False] * len(batch))
-        assert all(isinstance(one, Recognition) for one in found)
-        return [(one.embedding, one.scores) for one in found]
+        futures = [recogniser.submit(waveform, Flow()) for waveform in waveforms]
+        return [(one.embedding, one.scores) for one in (future.result() for future in futures)]
 
     return run
-
-
-def batches(waveforms: list[Waveform], budget: int) -> list[list[Waveform]]:
-    """As the service makes them of clips that wait, in the order that they came."""
-    made: list[list[Waveform]] = []
-    left = 0
-    for waveform in waveforms:
-        frames = frame_count(len(waveform))
-        if not made or frames > left or len(made[-1]) == 32:
-            made.append([])
-            left = budget
-        made[-1].append(waveform)
-        left -= frames
-    return made
 
 
 def peak(dtype: str, device: str) -> float:

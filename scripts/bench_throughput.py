@@ -2,8 +2,8 @@
 
     python -m scripts.bench_throughput [--size base] [--clients 32] [--rounds 2]
 
-The same clips (EmoDB where it is present) through the encoder alone, in a process of its own and in
-the batches that the service would make, and over HTTP from so many clients to `emoseek serve`,
+The same clips (EmoDB where it is present) through the encoder alone, in a process of its own with
+the service's batches and threads, and over HTTP from so many clients to `emoseek serve`,
 where each is decoded, stored with its files and indexed; in turn, A B A B. The clients are a third
 process on the same machine. CPU time is that of the whole process, over its clips; the encoder's
 threads in the service are all of the encoder where it has one thread (--size bundled).

@@ -17,8 +17,11 @@ from hypothesis import strategies as st
 from app.audio import decode
 from app.domain import HOP, WINDOW, ModelInfo, Recognition, Waveform, frame_count
 from app.errors import EmoseekError, NoAudio, Unavailable
-from app.recogniser import Flow, Recogniser
+from app.recogniser import Flow, Recogniser, contract
+from app.recogniser.fair_queue import Turn
+from app.recogniser.fast_runtime import FastEncoder
 from app.recogniser.funasr_runtime import FunasrEncoder
+from app.recogniser.load import reference_clips
 from app.recogniser.model_dir import BUNDLED, read
 from scripts.soak_recogniser import soak
 from tests.conftest import ROOT
@@ -281,8 +284,51 @@ class TestClosing:
         busy.recogniser.close()
 
 
+class TestWorkers:
+    """Of an encoder that two threads may run at once."""
+
+    def test_they_work_at_once_and_share_what_waits(self) -> None:
+        encoder = Stepped()
+        encoder.workers = encoder.cores = 2
+        busy = Busy(encoder)
+        busy.submit(1)
+        encoder.started.get()  # the other worker has it, while 0 is not answered yet
+        futures = [busy.submit(name) for name in range(2, 10)]
+        assert busy.waiting() == 8
+        busy.release()
+        assert [heard(future) for future in futures] == list(range(2, 10))
+        assert sorted(len(batch) for batch in encoder.batches)[:2] == [1, 1]
+
+    def test_who_comes_to_an_idle_encoder_gets_half_of_what_waits(self) -> None:
+        encoder = Encoder()
+        encoder.workers = encoder.cores = 2
+        recogniser = Recogniser(encoder)
+        for name in range(1, 5):
+            recogniser._queue.add(Turn(named(name), False, Flow()))
+        assert [name_of(turn.waveform) for turn in recogniser._take()] == [1, 2]
+        recogniser._busy = 1
+        assert [name_of(turn.waveform) for turn in recogniser._take()] == [3, 4]
+        recogniser._busy = 0
+        recogniser.close()
+
+    def test_the_numbers_do_not_depend_on_who_computed_them(self) -> None:
+        encoder = FastEncoder(
+            read(BUNDLED),
+            "test",
+            device="cpu",
+            dtype="fp32",
+            bundled=True,
+            reference=reference_clips(),
+        )
+        encoder.workers = encoder.cores = 2
+        check_64_threads(encoder)
+
+
 def test_64_threads_get_the_single_threaded_answers() -> None:
-    encoder = FunasrEncoder(read(BUNDLED), "test", device="cpu", dtype="fp32", bundled=True)
+    check_64_threads(FunasrEncoder(read(BUNDLED), "test", device="cpu", dtype="fp32", bundled=True))
+
+
+def check_64_threads(encoder: contract.Encoder) -> None:
     waveforms = []
     for path in sorted((ROOT / "tests" / "data").glob("*_voice_*.flac")):
         with path.open("rb") as file:
