@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from app.domain import SAMPLE_RATE, Frames, ModelInfo, Recognition, Waveform, frame_count
-from app.errors import NoAudio, Unavailable
+from app.errors import ClientGone, NoAudio, Unavailable
 from app.recogniser import Flow, Recogniser, recognise_clip
 from app.recogniser.clip import MOST_WAITING
 from app.recogniser.funasr_runtime import FunasrEncoder
@@ -159,7 +159,7 @@ def test_a_segment_that_cannot_be_heard_ends_it(minutes: Waveform) -> None:
 def test_a_flow_that_is_cancelled_ends_it(minutes: Waveform) -> None:
     flow = Flow()
     flow.cancel()
-    with pytest.raises(Unavailable):
+    with pytest.raises(ClientGone):
         recognise_clip(Recogniser(FrameEncoder()), minutes, flow)
 
 
