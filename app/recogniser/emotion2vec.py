@@ -104,40 +104,19 @@ class FrontEnd:
 
 
 class PositionalConvolution:
-    """A grouped convolution over time, its weight rounded as a Linear's is."""
+    """A grouped convolution over time."""
 
     def __init__(self, weights: Weights, architecture: Architecture, on: Placement) -> None:
         d, kernel = architecture.dimension, architecture.position_kernel
-        self._on = on
         self._groups = architecture.position_groups
         self._padding = (0, 0, kernel // 2, kernel - 1 - kernel // 2)
-        self._source: tuple[Tensor, Tensor] | None = (
-            weights.take("weight", d, d // self._groups, kernel),
-            weights.take("bias", d),
-        )
-
-    def _settle(self, y: Tensor) -> None:
-        assert self._source is not None
-        weight, bias = self._source
-        rounded = weight.to(self._on.dtype)
-        lost = (weight.float() - rounded.float()).sum(-1)  # (D, D / groups)
-        means = (
-            y.float()
-            .mean(0)
-            .cpu()
-            .view(self._groups, -1)
-            .repeat_interleave(len(lost) // self._groups, 0)
-        )
-        self._bias = (bias.float() + (lost * means).sum(-1)).to(self._on.device, self._on.dtype)
-        self._weight = rounded[:, :, None].to(self._on.device, copy=True)
-        self._weight = self._weight.contiguous(memory_format=torch.channels_last)
-        self._source = None
+        weight = on.learned(weights.take("weight", d, d // self._groups, kernel))
+        self._weight = weight[:, :, None].contiguous(memory_format=torch.channels_last)
+        self._bias = on.learned(weights.take("bias", d))
 
     def __call__(self, y: Tensor) -> Tensor:
         """(T, D) → the same shape: convolution, norm without parameters, GELU."""
-        if self._source is not None:
-            self._settle(y)
-        image = F.pad(y.to(self._on.dtype), self._padding).t()[None, :, None]
+        image = F.pad(y, self._padding).t()[None, :, None]
         y = F.conv2d(image, self._weight, self._bias, groups=self._groups)[0, :, 0].t()
         return F.gelu(F.layer_norm(y, y.shape[1:], eps=NORM_EPS))
 
@@ -145,12 +124,10 @@ class PositionalConvolution:
 class PositionalConvolutions:
     """A stack of them whose output is added to their input.
 
-    In float32 but for large networks, of whose time that would take 2 %.
+    In float32 wherever the rest is bf16: 3 % of the work, and in bf16 a third of the error.
     """
 
     def __init__(self, weights: Weights, architecture: Architecture, on: Placement) -> None:
-        if architecture.dimension < LARGE_DIMENSION:
-            on = dataclasses.replace(on, dtype=torch.float32)
         self._gap = architecture.position_kernel // 2
         stack = weights["relative_positional_encoder"]
         self._layers = [

@@ -111,8 +111,11 @@ def test_each_side_of_a_call_has_its_own_pauses(service: Service) -> None:
     for samples, part in zip(sides, parts, strict=True):
         check(part, len(samples))
         alone = service.post_bytes(flac(samples)).json()
-        assert alone["segments"] == part["segments"]
-        assert alone["scores"] == part["scores"]
+        bounds = [[(s["start"], s["end"]) for s in one["segments"]] for one in (alone, part)]
+        assert bounds[0] == bounds[1]
+        for mine, its in zip(alone["segments"], part["segments"], strict=True):
+            assert mine["scores"] == pytest.approx(its["scores"], abs=1e-5)
+        assert alone["scores"] == pytest.approx(part["scores"], abs=1e-5)
     assert len({tuple(s["end"] for s in part["segments"]) for part in parts}) == 2
 
 
