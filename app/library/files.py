@@ -105,6 +105,8 @@ class ResultDirs:
 
     def _make(self) -> Path:
         directory = self._absolute
+        if not directory.is_dir():
+            directory.mkdir(parents=True, exist_ok=True)
         stem = dt.datetime.now().astimezone().strftime("outputs_%Y%m%d_%H%M%S")
         while True:
             with self._naming:
@@ -114,9 +116,6 @@ class ResultDirs:
             try:
                 path.mkdir()
             except FileExistsError:  # of a service that ran before in this second
-                continue
-            except FileNotFoundError:
-                directory.mkdir(parents=True, exist_ok=True)
                 continue
             return path
 
