@@ -124,7 +124,7 @@ class PositionalConvolution:
 class PositionalConvolutions:
     """A stack of them whose output is added to their input.
 
-    In float32 wherever the rest is bf16: 3 % of the work, and in bf16 a third of the error.
+    In float32 wherever the rest is bf16: 3 % of the work, and much of the error otherwise.
     """
 
     def __init__(self, weights: Weights, architecture: Architecture, on: Placement) -> None:

@@ -104,7 +104,7 @@ def load(settings: Settings, decided: ModelInfo | None) -> Loaded:
 
 
 def reference_clips() -> list[Waveform]:
-    """The speech that ships with the project (synthesised, 13 s in all)."""
+    """The speech that ships with the project (synthesised, 7 s in all)."""
     waveforms: list[Waveform] = []
     for path in sorted(REFERENCE_CLIPS.glob("*.flac")):
         with path.open("rb") as file:
@@ -117,13 +117,17 @@ def _dtype(
 ) -> str:
     """What `auto` means here: the arithmetic that the database's clips were embedded in, else
     the fastest one that the processor has for a network of this size."""
-    if settings.runtime == "funasr" and settings.dtype == "int8":
-        raise SettingsError("EMOSEEK_DTYPE: int8 needs EMOSEEK_RUNTIME=fast.")
-    if settings.dtype != "auto":
-        return settings.dtype
-    for dtype in ("fp32", "bf16", "int8"):
-        if decided is not None and decided.digest == directory.digest(dtype):
-            return dtype
+    chosen = settings.dtype
+    if chosen == "auto" and decided is not None:
+        for dtype in ("fp32", "bf16", "int8"):
+            if decided.digest == directory.digest(dtype):
+                chosen = dtype
+    if settings.runtime == "funasr" and chosen == "int8":
+        raise SettingsError(
+            "EMOSEEK_DTYPE is int8, or was for this database: that needs EMOSEEK_RUNTIME=fast."
+        )
+    if chosen != "auto":
+        return chosen
     if settings.runtime == "funasr" or directory.dimension < LARGE_DIMENSION:
         return "fp32"  # a small network gains nothing from bf16
     return native_dtype(torch.device(device))
