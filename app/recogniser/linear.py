@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from typing import Protocol
 
@@ -61,25 +62,34 @@ def correct(weight: Tensor, bias: Tensor | None, rounded: Tensor, mean: Tensor) 
     return lost if bias is None else bias.float() + lost
 
 
-class PlainLinear:
-    """By PyTorch's own kernels: cuBLAS on a GPU."""
+class Fitted(abc.ABC):
+    """A layer that lays its weight out when it sees its first batch."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, on: Placement) -> None:
         self._on = on
         self._source: tuple[Tensor, Tensor | None] | None = (weight, bias)
 
-    def _settle(self, x: Tensor) -> None:
-        assert self._source is not None
-        weight, bias = self._source
+    def _fit(self, x: Tensor) -> None:
+        """Call before every use."""
+        if self._source is not None:
+            self._lay_out(*self._source, x.float().mean(0).cpu())
+            self._source = None  # the checkpoint's memory
+
+    @abc.abstractmethod
+    def _lay_out(self, weight: Tensor, bias: Tensor | None, mean: Tensor) -> None:
+        """Take what is kept of `weight` (N, K) and `bias`, for inputs of this `mean` (K,)."""
+
+
+class PlainLinear(Fitted):
+    """By PyTorch's own kernels: cuBLAS on a GPU."""
+
+    def _lay_out(self, weight: Tensor, bias: Tensor | None, mean: Tensor) -> None:
         rounded = weight.to(self._on.dtype)
-        self._bias = correct(weight, bias, rounded, x.float().mean(0).cpu())
-        self._bias = self._bias.to(self._on.device, self._on.dtype)
+        self._bias = correct(weight, bias, rounded, mean).to(self._on.device, self._on.dtype)
         self._weight = rounded.to(self._on.device, copy=True)
-        self._source = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self._source is not None:
-            self._settle(x)
+        self._fit(x)
         return F.linear(x.to(self._on.dtype), self._weight, self._bias)
 
     def gelu(self, x: Tensor) -> Tensor:
@@ -89,7 +99,7 @@ class PlainLinear:
         return self(x) + residual
 
 
-class OneDnnLinear:
+class OneDnnLinear(Fitted):
     """By oneDNN, the weight in its blocked layout, with GELU or the residual as its epilogue.
 
     These operators are what torch.compile makes of linear layers on a CPU. Against F.linear they
@@ -97,17 +107,10 @@ class OneDnnLinear:
     fp32 they replace MKL, which has no AVX-512 path for AMD (2.4 times).
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, on: Placement) -> None:
-        self._on = on
-        self._source: tuple[Tensor, Tensor | None] | None = (weight, bias)
-
-    def _settle(self, x: Tensor) -> None:
-        assert self._source is not None
-        weight, bias = self._source
+    def _lay_out(self, weight: Tensor, bias: Tensor | None, mean: Tensor) -> None:
         rounded = weight.to(self._on.dtype, copy=True)
-        self._bias = correct(weight, bias, rounded, x.float().mean(0)).to(self._on.dtype)
+        self._bias = correct(weight, bias, rounded, mean).to(self._on.dtype)
         self._weight = torch.ops.mkldnn._reorder_linear_weight(rounded)
-        self._source = None
 
     def __call__(self, x: Tensor) -> Tensor:
         return self._pointwise(x, "none")
@@ -116,54 +119,45 @@ class OneDnnLinear:
         return self._pointwise(x, "gelu")
 
     def add(self, x: Tensor, residual: Tensor) -> Tensor:
-        if self._on.dtype == torch.float32 and self._source is None:
-            found: Tensor = torch.ops.mkldnn._linear_pointwise.binary(
-                x, residual, self._weight, self._bias, "add"
-            )
-            return found
-        return self(x).float().add_(residual)
+        if self._on.dtype != torch.float32:  # the epilogue would round the residual
+            return self(x).float().add_(residual)
+        self._fit(x)
+        found: Tensor = torch.ops.mkldnn._linear_pointwise.binary(
+            x, residual, self._weight, self._bias, "add"
+        )
+        return found
 
     def _pointwise(self, x: Tensor, epilogue: str) -> Tensor:
-        if self._source is not None:
-            self._settle(x)
+        self._fit(x)
         found: Tensor = torch.ops.mkldnn._linear_pointwise(
             x.to(self._on.dtype), self._weight, self._bias, epilogue, [], "none"
         )
         return found
 
 
-class Int8Linear:
+class Int8Linear(Fitted):
     """In 8-bit integers: weights scaled by output channel, inputs by row, so that no clip's
     numbers depend on its neighbours ("dynamic quantisation")."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, on: Placement) -> None:
-        self._on = on
-        self._source: tuple[Tensor, Tensor] | None = (weight, bias)
-
-    def _settle(self, x: Tensor) -> None:
-        assert self._source is not None
-        weight, bias = self._source
+    def _lay_out(self, weight: Tensor, bias: Tensor | None, mean: Tensor) -> None:
         scale = weight.float().abs().amax(1).clamp_min(1e-12) / 127  # (N,)
         integers = (weight.float() / scale[:, None]).round()
-        mean = x.float().mean(0).cpu()
         self._bias = correct(weight, bias, integers * scale[:, None], mean).to(self._on.device)
         self._scale = scale.to(self._on.device)
         self._weight = integers.to(self._on.device, torch.int8).t()  # (K, N)
-        self._source = None
 
     def __call__(self, x: Tensor) -> Tensor:
         return self._product(x).to(self._on.dtype)
 
     def gelu(self, x: Tensor) -> Tensor:
-        return F.gelu(self._product(x).to(self._on.dtype))
+        return F.gelu(self(x))
 
     def add(self, x: Tensor, residual: Tensor) -> Tensor:
         return self._product(x).add_(residual)
 
     def _product(self, x: Tensor) -> Tensor:
         """(M, N) float32."""
-        if self._source is not None:
-            self._settle(x)
+        self._fit(x)
         scale = x.abs().amax(1, keepdim=True).float().clamp_min(1e-12) / 127  # (M, 1)
         integers = (x / scale).round_().to(torch.int8)
         product = torch._int_mm(integers, self._weight).float()

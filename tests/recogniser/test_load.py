@@ -1,0 +1,72 @@
+"""What is loaded, in which arithmetic, and which configurations are refused."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import pytest
+
+from app.domain import ModelInfo
+from app.errors import ModelError, SettingsError
+from app.recogniser import load
+from app.recogniser.architecture import Architecture
+from app.recogniser.model_dir import BUNDLED, read
+from app.settings import load_settings
+
+
+def loaded(decided: str | None, **overrides: Any) -> str:
+    """The arithmetic of the bundled model in a database that was decided for `decided`."""
+    info = (
+        ModelInfo("emoseek/bundled", read(BUNDLED).digest(decided), 192, True) if decided else None
+    )
+    recogniser = load(load_settings(model="bundled", **overrides), info).recogniser
+    recogniser.close()
+    assert recogniser.info.digest == read(BUNDLED).digest(recogniser.dtype)
+    return recogniser.dtype
+
+
+@pytest.mark.parametrize("decided", ["fp32", "bf16", "int8"])
+def test_auto_keeps_the_arithmetic_of_the_database(decided: str) -> None:
+    assert loaded(decided) == decided
+
+
+def test_a_small_model_is_fp32_in_a_new_database() -> None:
+    assert loaded(None) == "fp32"
+
+
+def test_a_setting_wins() -> None:
+    assert loaded("bf16", dtype="fp32") == "fp32"
+
+
+@pytest.mark.parametrize(("decided", "dtype"), [(None, "int8"), ("int8", "auto")])
+def test_funasr_has_no_int8(decided: str | None, dtype: str) -> None:
+    with pytest.raises(SettingsError, match="EMOSEEK_RUNTIME=fast"):
+        loaded(decided, runtime="funasr", dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        (None, "layer_norm_first", True),
+        (None, "norm_affine", False),
+        (None, "num_heads", 5),
+        (None, "depth", -1),
+        (None, "mlp_ratio", "4"),
+        ("audio", "extractor_mode", "default"),
+        ("audio", "learned_alibi", True),
+        ("audio", "learned_alibi_scale_per_layer", True),
+        ("audio", "conv_pos_pre_ln", True),
+        ("audio", "conv_pos_groups", 7),
+        ("audio", "num_extra_tokens", 1.5),
+        ("audio", "num_alibi_heads", 99),
+    ],
+)
+def test_a_network_that_is_no_emotion2vec(part: str | None, key: str, value: object) -> None:
+    directory = read(BUNDLED)
+    Architecture.of(directory)
+    conf = copy.deepcopy(directory.conf)
+    (conf["modalities"]["audio"] if part else conf)[key] = value
+    with pytest.raises(ModelError, match=key):
+        Architecture.of(dataclasses.replace(directory, conf=conf))
