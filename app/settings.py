@@ -87,7 +87,7 @@ class Settings(BaseSettings):
         "in; in a new one bf16 where the processor has it and the model is a large one, else fp32.",
     )
     max_concurrency: int = Field(
-        16,
+        32,
         ge=1,
         le=256,
         description="Recognitions at once, which batches are made of; each holds its audio.",

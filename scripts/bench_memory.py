@@ -1,10 +1,11 @@
 """How much memory the service takes: idle, over many short clips, and over files of hours.
 
-    python -m scripts.bench_memory [--model bundled] [--requests 200] [--minutes 60 120]
+    python -m scripts.bench_memory [--model bundled] [--requests 2000] [--minutes 60 120]
 
 Starts `emoseek serve` on a data directory of its own. The calls are the project's synthesised
 voices with pauses in noise, as FLAC; each file is posted once. RSS is all of the process in
-memory, files that it has mapped included; anonymous is what it has allocated.
+memory, files that it has mapped included; anonymous is what it has allocated. The peak is told of
+each eighth of the short clips, so that growth shows.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class Peak:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="bundled")
-    parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--minutes", type=float, nargs="*", default=[60.0, 120.0])
     options = parser.parse_args()
     os.environ |= {"EMOSEEK_MAX_SECONDS": "14400", "EMOSEEK_MAX_UPLOAD_MB": "4096"}
@@ -96,7 +97,8 @@ def main() -> None:
         try:
             with Peak("idle", service.process.pid) as idle:
                 time.sleep(1)
-            kinds = [("0.5 to 30 s", RNG.uniform(0.5, 30, options.requests) / 60)]
+            eighths = np.array_split(RNG.uniform(0.5, 30, options.requests) / 60, 8)
+            kinds = [("0.5 to 30 s", lengths) for lengths in eighths]
             kinds += [(f"{minutes:g} minutes", np.array([minutes])) for minutes in options.minutes]
             for kind, lengths in kinds:
                 with Peak(f"{len(lengths)} of {kind}", service.process.pid, idle.found):

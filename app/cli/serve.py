@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import socket
 import sys
@@ -16,6 +17,7 @@ from app.errors import SettingsError
 from app.settings import Settings, load_settings
 
 MAX_HEADER_BYTES = 65_536
+M_ARENA_MAX = -8  # of glibc's malloc.h
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ def serve(
 ) -> None:
     """Serve the HTTP API; migrates the database first."""
     settings = load_settings(host=host, port=port, data_dir=data_dir, model=model)
+    share_memory_among_threads()
     logging.basicConfig(
         level=settings.log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -80,6 +83,14 @@ def serve(
     if failures:
         click.echo(f"emoseek: {failures[0]}", err=True)
         sys.exit(1)
+
+
+def share_memory_among_threads() -> None:
+    """glibc gives threads heaps of their own, up to eight a core, and keeps of each as much as
+    it ever held. With two, memory stays flat, and fewer pages are cold."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:  # musl has none
+        mallopt(M_ARENA_MAX, 2)
 
 
 def bind(settings: Settings) -> list[socket.socket]:

@@ -28,7 +28,7 @@ MAX_METADATA_DEPTH = 32
 MAX_CONDITIONS = 50  # values of one request's filters, well below a database's limit
 
 
-def library_of(request: Request) -> Library:
+async def library_of(request: Request) -> Library:
     """The open library. Raises Unavailable while the service starts."""
     library: Library | None = request.app.state.library
     if library is None:

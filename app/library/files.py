@@ -19,6 +19,8 @@ import numpy as np
 from app.audio import write_flac, write_npy, write_wav
 from app.domain import Waveform
 
+# json.dumps makes a new encoder at every call that has options.
+to_json = json.JSONEncoder(ensure_ascii=False).encode
 RESULT_DIR_NAME = re.compile(r"outputs_\d{8}_\d{6}(_\d+)?")
 DOOMED_SUFFIX = ".doomed"
 
@@ -140,7 +142,7 @@ def write_result(result_dir: Path, result: dict[str, Any]) -> None:
     with (result_dir / "result.json").open("w", encoding="utf-8") as file:
         for number, (name, value) in enumerate(result.items()):
             file.write("{\n " if number == 0 else ",\n ")
-            file.write(f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}")
+            file.write(f"{to_json(name)}: {to_json(value)}")
         file.write("\n}\n")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import threading
 from collections.abc import Iterator
@@ -19,8 +18,11 @@ class Gate:
         self._concurrency = concurrency
         self._places = concurrency + queue_length
         self._inside = 0
-        self._waiting: collections.deque[Flow] = collections.deque()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        # In the order of their coming, each woken by itself: a crowd that wakes for every free
+        # place takes milliseconds.
+        self._waiting: dict[Flow, threading.Condition] = {}
+        self._left = threading.Condition(self._lock)
         self._closed = False
 
     @property
@@ -40,7 +42,7 @@ class Gate:
             Unavailable: the gate is closed.
             ClientGone: the flow was cancelled, before or while it waited.
         """
-        with self._changed:
+        with self._lock:
             self._check(flow)
             if self._inside + len(self._waiting) >= self._places:
                 raise QueueFull(
@@ -52,9 +54,9 @@ class Gate:
         try:
             yield
         finally:
-            with self._changed:
+            with self._lock:
                 self._inside -= 1
-                self._changed.notify_all()
+                self._wake()
 
     def check(self) -> None:
         """For those inside who have long to go. Raises Unavailable once the gate is closed."""
@@ -68,28 +70,38 @@ class Gate:
     def close(self) -> None:
         """Admit nobody any more, and wait for those inside."""
         self.shut()
-        with self._changed:
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._inside == 0 and not self._waiting)
+        with self._lock:
+            self._wake()
+            self._left.wait_for(lambda: self._inside == 0 and not self._waiting)
 
     def _wait(self, flow: Flow) -> None:
         def may_go_on() -> bool:
-            first = self._inside < self._concurrency and self._waiting[0] is flow
+            first = self._inside < self._concurrency and next(iter(self._waiting)) is flow
             return first or self._closed or flow.cancelled
 
-        self._waiting.append(flow)
-        flow.on_cancel(self._wake)
+        self._waiting[flow] = turn = threading.Condition(self._lock)
+        flow.on_cancel(self._wake_cancelled)
         try:
-            self._changed.wait_for(may_go_on)
+            turn.wait_for(may_go_on)
             self._check(flow)
         finally:
-            self._waiting.remove(flow)
-            self._changed.notify_all()
+            del self._waiting[flow]
+            self._wake()
+
+    def _wake(self) -> None:
+        """Whom a change may concern: the first in the queue, or all when there is no more to
+        wait for."""
+        for turn in self._waiting.values():
+            turn.notify()
+            if not self._closed:
+                break
+        self._left.notify_all()
+
+    def _wake_cancelled(self, flow: Flow) -> None:
+        with self._lock:
+            if flow in self._waiting:
+                self._waiting[flow].notify()
 
     def _check(self, flow: Flow) -> None:
         self.check()
         flow.check()
-
-    def _wake(self, _: Flow) -> None:
-        with self._changed:
-            self._changed.notify_all()

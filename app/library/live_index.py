@@ -68,6 +68,7 @@ class LiveIndex:
         self._rebuilding = False
         self._saved = (0, -1)  # build and changes that the newest snapshot holds
         self._changes = 0
+        self._removals = 0
         self._built_on = 0  # clips that the mean was taken from
         self._in_use = self._open()  # an index and its build: one assignment changes both
 
@@ -91,6 +92,11 @@ class LiveIndex:
         return len(self._missed)
 
     @property
+    def removals(self) -> int:
+        """How often clips were removed so far."""
+        return self._removals
+
+    @property
     def mean(self) -> NDArray[np.float32]:
         return self._index.mean
 
@@ -109,16 +115,19 @@ class LiveIndex:
         index, build = self._in_use
         return Current(index, self.state, build, self.pending)
 
-    def add(self, clip_id: int, embedding: Embedding) -> bool:
-        """Add a committed clip. False when that failed: the next repair adds it."""
+    def add(self, clip_id: int, embedding: Embedding, *, removals: int) -> bool:
+        """Add a committed clip. False when that failed: the next repair adds it.
+
+        Args:
+            removals: before its commit; if there was none since, nobody has deleted it.
+        """
         try:
             with self._changing:
                 if clip_id not in self._index:
                     self._index.add(np.array([clip_id], np.int64), embedding[None, :])
                     self._changes += 1
-                with self._store.read() as session:  # deleted between its commit and here?
-                    if not embeddings.has(session, self._model_row, clip_id):
-                        self._index.remove(np.array([clip_id], np.int64))
+                if removals != self._removals and not self._is_stored(clip_id):
+                    self._index.remove(np.array([clip_id], np.int64))
         except Exception:  # the clip is committed: whatever happened must not refuse it now
             log.exception("Clip %d is stored but could not be added to the index.", clip_id)
             self._missed.add(clip_id)
@@ -130,6 +139,7 @@ class LiveIndex:
         with self._changing:
             self._index.remove(np.array(clip_ids, np.int64))
             self._changes += 1
+            self._removals += 1
 
     def maintain(self) -> None:
         """Repair after a failed add, and renew the mean of a library that has grown."""
@@ -180,6 +190,10 @@ class LiveIndex:
         )
         self._saved = at
         log.info("Index saved: %d clips in %.2f s.", len(self), time.monotonic() - started)
+
+    def _is_stored(self, clip_id: int) -> bool:
+        with self._store.read() as session:
+            return embeddings.has(session, self._model_row, clip_id)
 
     def _open(self) -> tuple[FlatIndex, int]:
         """The snapshot brought up to the store, or a build from the store, and its number."""

@@ -105,6 +105,7 @@ def _store(library: Library, posted: Posted, file_sha256: str, fingerprint: str)
                     _write_files(library, posted, audio, channel, waveform, found, file_sha256)
                 )
             posted.flow.check()
+            removals = library.index.removals
             answer, clip_ids = _commit(library, posted, heard, fingerprint)
         except BaseException as exc:
             stored = _is_stored(library, str(heard[0].result_dir)) if heard else None
@@ -116,7 +117,7 @@ def _store(library: Library, posted: Posted, file_sha256: str, fingerprint: str)
                 raise Unavailable("The clip's files could not be written.") from exc
             raise
         _settle(library, heard)
-        return _index(library, posted, heard, clip_ids, answer)
+        return _index(library, posted, heard, clip_ids, answer, removals)
 
 
 def _recognise(library: Library, posted: Posted, audio: Audio) -> list[ClipRecognition]:
@@ -264,13 +265,16 @@ def _index(
     heard: list[_Heard],
     clip_ids: list[int],
     answer: Answer,
+    removals: int,
 ) -> Answer:
     """Add the committed clips to the index; the answer stays 200 whatever happens here."""
     if not posted.index:
         return answer
     parts = [answer, *answer.get("channels", {}).values()]
     for one, clip_id, part in zip(heard, clip_ids, parts, strict=True):
-        part["indexed"] = library.index.add(clip_id, one.new.recognition.embedding)
+        part["indexed"] = library.index.add(
+            clip_id, one.new.recognition.embedding, removals=removals
+        )
     return answer
 
 

@@ -21,14 +21,14 @@ from torch import Tensor
 from app.domain import HOP, WINDOW, frame_count
 from app.recogniser.alibi import Alibi
 from app.recogniser.architecture import Architecture
-from app.recogniser.attention import Attention, attention
+from app.recogniser.attention import Attention, attention, beyond, filler
 from app.recogniser.checkpoint import Weights
 from app.recogniser.linear import Placement
 
 NORM_EPS = 1e-5  # of every layer norm that config.yaml has no say in
 LARGE_DIMENSION = 512  # a network of at least this many is large
 EXACT_HOP = 80  # samples between a convolution's outputs from which it stays in float32
-CPU_FRAMES = 32  # convolved at a time, so that the layers' outputs stay in the cache
+CPU_FRAMES = 64  # convolved at a time, so that the layers' outputs stay in the cache
 CUDA_FRAMES = 2048  # the same on a GPU: some 1 GB of outputs
 
 
@@ -138,8 +138,11 @@ class PositionalConvolutions:
     def __call__(self, x: Tensor, lengths: Sequence[int]) -> Tensor:
         """(sum of lengths, D) → the same shape; no clip sees another."""
         gap = x.new_zeros(self._gap, x.shape[1])
-        y = torch.cat([piece for clip in torch.split(x, list(lengths)) for piece in (clip, gap)])
         runs = [n for length in lengths for n in (length, self._gap)]
+        runs[-1] += filler(sum(runs))
+        pieces = [piece for clip in torch.split(x, list(lengths)) for piece in (clip, gap)]
+        pieces[-1] = x.new_zeros(runs[-1], x.shape[1])
+        y = torch.cat(pieces)
         silent = torch.zeros(len(y), 1, dtype=torch.bool, device=y.device)
         for between in torch.split(silent, runs)[1::2]:
             between.fill_(True)
@@ -213,16 +216,16 @@ class Emotion2vec:
         lengths = [frame_count(len(waveform)) for waveform in waveforms]
         x = self._features(waveforms, lengths)
         x = self._positions(x, lengths)
-        extra = 0
-        if self._extra is not None:
-            extra = len(self._extra)
-            x = torch.cat([p for clip in torch.split(x, lengths) for p in (self._extra, clip)])
+        extra = 0 if self._extra is None else len(self._extra)
         tokens = [extra + length for length in lengths]
-        x = self._norm(x)
+        pieces = [
+            p for clip in torch.split(x, lengths) for p in (self._extra, clip) if p is not None
+        ]
+        x = self._norm(torch.cat([*pieces, x.new_zeros(beyond(tokens), x.shape[1])]))
         attend = attention(tokens, self._heads, self._alibi, self._on.device)
         for block in self._blocks:
             x = block(x, attend)
-        return [clip[extra:] for clip in torch.split(x, tokens)]
+        return [clip[extra:] for clip in torch.split(x[: sum(tokens)], tokens)]
 
     @torch.inference_mode()
     def logits(self, embeddings: Tensor) -> Tensor:
@@ -232,7 +235,8 @@ class Emotion2vec:
     def _features(self, waveforms: Sequence[Tensor], lengths: Sequence[int]) -> Tensor:
         """(sum of lengths, D), the front end over all waveforms end to end."""
         slots = [length + 1 for length in lengths]  # a waveform's last window ends 80 samples late
-        signal = torch.zeros(sum(slots) * HOP, device=self._on.device)
+        frames = sum(slots) + filler(sum(slots))
+        signal = torch.zeros((frames - 1) * HOP + WINDOW, device=self._on.device)
         start = 0
         for waveform, length, slot in zip(waveforms, lengths, slots, strict=True):
             samples = waveform.to(self._on.device, non_blocking=True)
@@ -243,7 +247,7 @@ class Emotion2vec:
             start += slot * HOP
         x = self._front_end(signal)
         if len(lengths) == 1:
-            return x
+            return x[: lengths[0]]
         pieces, start = [], 0
         for length, slot in zip(lengths, slots, strict=True):
             pieces.append(x[start : start + length])

@@ -68,14 +68,16 @@ class FastEncoder:
         embeddings = torch.stack([clip.mean(dim=0) for clip in clips])
         scores = emotion_scores(self._network.logits(embeddings), self._columns)
         recognised: list[Recognition | NoAudio] = []
-        for clip, embedding, its_scores, wanted in zip(
-            clips, embeddings.cpu().numpy(), scores, frames, strict=True
+        for waveform, clip, embedding, its_scores, wanted in zip(
+            waveforms, clips, embeddings.cpu().numpy(), scores, frames, strict=True
         ):
-            if not (np.isfinite(embedding).all() and np.isfinite(its_scores).all()):
+            if np.isfinite(embedding).all() and np.isfinite(its_scores).all():
+                its_frames = self._frames(clip) if wanted else None
+                recognised.append(Recognition(its_scores, embedding, its_frames))
+            elif len(waveforms) > 1:  # its neighbour may be the one: attention reads on behind it
+                recognised += self.encode([waveform], [wanted])
+            else:
                 recognised.append(NoAudio("The model hears no finite numbers in this audio."))
-                continue
-            its_frames = self._frames(clip) if wanted else None
-            recognised.append(Recognition(its_scores, embedding, its_frames))
         return recognised
 
     def _frames(self, clip: torch.Tensor) -> Frames:

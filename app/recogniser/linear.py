@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import os
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+# oneDNN keeps a kernel for every size of product that it met, 1024 by default, each of half a
+# megabyte and in the way of the heap's larger pieces. A batch has some 25. (PyTorch's own
+# cache of them goes by the second name.)
+for cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+    os.environ.setdefault(cache, "64")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

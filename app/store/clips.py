@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import delete, func, insert, or_, select
+from sqlalchemy import bindparam, delete, func, insert, or_, select
 from sqlalchemy import update as sql_update
 from sqlalchemy.orm import Session
 
@@ -39,6 +39,14 @@ from app.store.tables import (
 
 CLIPS, EMBEDDINGS, TAGS, METADATA = (
     Base.metadata.tables[row.__tablename__] for row in (ClipRow, EmbeddingRow, TagRow, MetadataRow)
+)
+# Made once: to put a statement together takes longer than to run it.
+ADD_CLIP, ADD_EMBEDDING = insert(CLIPS), insert(EMBEDDINGS)
+SAME_FILE = select(func.min(CLIPS.c.id)).where(
+    or_(
+        CLIPS.c.audio_sha256 == bindparam("audio"),
+        (CLIPS.c.file_sha256 == bindparam("file")) & (CLIPS.c.channel == bindparam("heard")),
+    )
 )
 FACETS = {
     "emotion": ClipRow.emotion,
@@ -95,12 +103,12 @@ def add(session: Session, new: NewClip) -> int:
         **_field_columns(new.fields, new.stored_at),
     )
     connection = session.connection()
-    inserted = connection.execute(insert(CLIPS), values).inserted_primary_key
+    inserted = connection.execute(ADD_CLIP, values).inserted_primary_key
     assert inserted is not None
     clip_id: int = inserted[0]
     _write_keys(session, clip_id, new.fields)
     connection.execute(
-        insert(EMBEDDINGS),
+        ADD_EMBEDDING,
         {
             "model_id": new.model_id,
             "clip_id": clip_id,
@@ -198,14 +206,8 @@ def same_file(
     session: Session, file_sha256: str, audio_sha256: str, channel: Channel
 ) -> tuple[int, DuplicateKind] | None:
     """The lowest live clip with the same bytes (heard on the same channel) or samples."""
-    column = CLIPS.c
     clip_id = session.connection().scalar(
-        select(func.min(column.id)).where(
-            or_(
-                column.audio_sha256 == audio_sha256,
-                (column.file_sha256 == file_sha256) & (column.channel == channel),
-            )
-        )
+        SAME_FILE, {"audio": audio_sha256, "file": file_sha256, "heard": channel}
     )
     return None if clip_id is None else (clip_id, "same_file")
 

@@ -49,8 +49,9 @@ class Rig:
         return clip_id
 
     def add(self) -> int:
+        removals = self.index.removals
         clip_id = self.commit()
-        assert self.index.add(clip_id, self.embeddings[clip_id])
+        assert self.index.add(clip_id, self.embeddings[clip_id], removals=removals)
         return clip_id
 
     def delete(self, clip_id: int) -> None:
@@ -128,7 +129,7 @@ def test_a_failed_add_is_told_and_repaired(rig: Rig, monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as patched:
         patched.setattr(FlatIndex, "add", fail)
         clip_id = rig.commit()
-        assert not rig.index.add(clip_id, rig.embeddings[clip_id])
+        assert not rig.index.add(clip_id, rig.embeddings[clip_id], removals=rig.index.removals)
     assert (rig.index.state, rig.index.pending) == ("degraded", 1)
     rig.index.maintain()
     assert (rig.index.state, rig.index.pending) == ("ready", 0)
@@ -166,11 +167,12 @@ def test_an_audit_finds_what_the_index_lacks(rig: Rig) -> None:
 
 
 def test_a_clip_deleted_before_its_add_is_not_added(rig: Rig) -> None:
+    removals = rig.index.removals
     clip_id = rig.commit()
     embedding = rig.embeddings[clip_id]
     rig.delete(clip_id)
     rig.index.remove([clip_id])
-    assert rig.index.add(clip_id, embedding)
+    assert rig.index.add(clip_id, embedding, removals=removals)
     rig.check()
 
 
