@@ -121,6 +121,10 @@ def _store(library: Library, posted: Posted, file_sha256: str, fingerprint: str)
 
 
 def _recognise(library: Library, posted: Posted, audio: Audio) -> list[ClipRecognition]:
+    def go_on() -> None:
+        library.gate.check()
+        posted.flow.check()
+
     frames = posted.granularity == "frame"
     return [
         recognise_clip(
@@ -130,7 +134,7 @@ def _recognise(library: Library, posted: Posted, audio: Audio) -> list[ClipRecog
             frame_scores=frames,
             frame_embeddings=frames and posted.extract_embedding,
             scratch=library.settings.data_dir,
-            go_on=library.gate.check,
+            go_on=go_on,
         )
         for waveform in audio.waveforms
     ]
@@ -182,6 +186,7 @@ def _write_files(
         embedding = recognised.frame_embeddings
         if embedding is None:
             embedding = recognised.recognition.embedding
+    audio_sha256, warnings = samples_sha256(waveform), _all_warnings(posted, audio, waveform)
     result_dir = library.result_dirs.create(waveform, embedding)
     try:
         audio_key = library.kept_audio.keep(waveform) if library.settings.keep_audio else None
@@ -200,11 +205,11 @@ def _write_files(
         sample_rate=audio.sample_rate,
         channels=audio.channels,
         file_sha256=file_sha256,
-        audio_sha256=samples_sha256(waveform),
+        audio_sha256=audio_sha256,
         indexable=posted.index,
         audio_key=audio_key,
         result_dir=str(result_dir),
-        warnings=_all_warnings(posted, audio, waveform),
+        warnings=warnings,
     )
     return _Heard(new, recognised, result_dir, audio_key)
 

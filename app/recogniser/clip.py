@@ -45,7 +45,7 @@ def recognise_clip(
         flow: of the request; cancelled when this raises.
         frame_scores, frame_embeddings: whether to give those of all frames too.
         scratch: where frame embeddings that are too many for memory lie, see Spool.
-        go_on: called before each segment; what it raises ends the recognition.
+        go_on: called now and then, and before each segment; what it raises ends the recognition.
 
     Raises:
         NoAudio: the model makes no finite numbers of the samples.
@@ -84,7 +84,7 @@ def _recognised(
     """The segments in order, a few ahead of the one that is given."""
     waiting: deque[tuple[Bounds, Future[Recognition]]] = deque()
     try:
-        for start, end in segments(waveform):
+        for start, end in segments(waveform, go_on):
             go_on()
             if len(waiting) == MOST_WAITING:
                 bounds, future = waiting.popleft()

@@ -43,9 +43,11 @@ class Loaded:
         if not path.is_file():
             return self._mean_of_reference_clips()
         try:
-            mean: NDArray[np.float32] = np.load(path, allow_pickle=False)
-        except ValueError as exc:
+            mean = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError) as exc:
             raise ModelError("prior_mean.npy is not a NumPy array.") from exc
+        if not isinstance(mean, np.ndarray) or mean.dtype.kind != "f":
+            raise ModelError("prior_mean.npy is not an array of floating-point numbers.")
         if mean.shape != (self.directory.dimension,) or not np.isfinite(mean).all():
             raise ModelError(f"prior_mean.npy is not ({self.directory.dimension},) finite numbers.")
         return mean.astype(np.float32)

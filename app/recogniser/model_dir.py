@@ -120,7 +120,7 @@ def receptive_field(spec: ConvSpec) -> int:
 def _read_conf(path: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:
         raise ModelError("config.yaml is not YAML.") from exc
     if not isinstance(config, dict) or config.get("model") != "Emotion2vec":
         raise ModelError("config.yaml does not describe an Emotion2vec model.")
@@ -136,7 +136,11 @@ def _mapping(parent: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _read_tokens(path: Path) -> tuple[int | None, ...]:
     columns: list[int | None] = []
-    for line in path.read_text("utf-8").split():
+    try:
+        lines = path.read_text("utf-8").split()
+    except UnicodeDecodeError as exc:
+        raise ModelError("tokens.txt is not text.") from exc
+    for line in lines:
         name = "unknown" if line == "<unk>" else line.rpartition("/")[2]
         if name.startswith(UNUSED_PREFIX):
             columns.append(None)

@@ -146,7 +146,13 @@ class Recogniser:
             torch.set_num_threads(max(1, self._cores // sharing))  # of this worker's products
             started = time.thread_time()
             # From here on nobody can cancel these.
-            self._encode([t for t in taken if t.future.set_running_or_notify_cancel()])
+            taken = [turn for turn in taken if turn.future.set_running_or_notify_cancel()]
+            try:
+                self._encode(taken)
+            except BaseException as exc:  # no memory even to say so; this thread must go on
+                for turn in taken:
+                    if not turn.future.done():
+                        turn.future.set_exception(exc.with_traceback(None))
             del taken  # a worker that waits keeps no audio
             with self._changed:
                 self._busy -= 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,11 +22,15 @@ _LONGEST_HOPS = (LONGEST - OVERLAP) // HOP
 Bounds = tuple[int, int]  # first sample, and the one behind the last
 
 
-def segments(waveform: Waveform) -> list[Bounds]:
-    """Tiles a clip: one segment up to 30 s, else segments of 1 to 30 s."""
+def segments(waveform: Waveform, go_on: Callable[[], None] = lambda: None) -> list[Bounds]:
+    """Tiles a clip: one segment up to 30 s, else segments of 1 to 30 s.
+
+    Args:
+        go_on: called now and then; what it raises ends the work.
+    """
     if len(waveform) <= LONGEST:
         return [(0, len(waveform))]
-    cuts = cut(pause_cost(silero.speech(waveform), len(waveform)), len(waveform))
+    cuts = cut(pause_cost(silero.speech(waveform, go_on), len(waveform)), len(waveform))
     return list(zip([0, *cuts], [*cuts, len(waveform)], strict=True))
 
 

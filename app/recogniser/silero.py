@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -93,11 +93,18 @@ def load() -> SileroVad:
     return network.eval()
 
 
-def speech(waveform: Waveform) -> NDArray[np.float32]:
-    """(N,) samples → (⌈N / 512⌉,) probability of speech in each window of 512 samples."""
+def speech(waveform: Waveform, go_on: Callable[[], None] = lambda: None) -> NDArray[np.float32]:
+    """(N,) samples → (⌈N / 512⌉,) probability of speech in each window of 512 samples.
+
+    Args:
+        go_on: called every few seconds of audio; what it raises ends the work.
+    """
     network, state, found = load(), None, []
+    # Of this thread; it would get as many as the encoder last had, and be slower by them.
+    torch.set_num_threads(1)
     with torch.inference_mode():
         for windows in _windows(waveform):
+            go_on()
             probabilities, state = network(torch.from_numpy(windows), state)
             found.append(probabilities.numpy())
     return np.concatenate(found)

@@ -184,3 +184,17 @@ def test_a_full_disk_leaves_nothing(minutes: Waveform, tmp_path: Path) -> None:
         )
     assert flow.cancelled
     assert list(tmp_path.iterdir()) == []
+
+
+class Stop(Exception):
+    pass
+
+
+def test_a_clip_is_given_up_before_its_first_segment(minutes: Waveform) -> None:
+    def stop() -> None:
+        raise Stop
+
+    recogniser = Counting()
+    with pytest.raises(Stop):
+        recognise_clip(recogniser, minutes, Flow(), go_on=stop)
+    assert recogniser.lengths == []

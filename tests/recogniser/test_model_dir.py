@@ -117,6 +117,19 @@ def test_config_tags_are_not_constructed(directory: Path) -> None:
         read(directory)
 
 
+@pytest.mark.parametrize("text", ["d: 2024-99-99", "[" * 5000], ids=["no date", "deep"])
+def test_a_config_that_cannot_be_read(directory: Path, text: str) -> None:
+    (directory / "config.yaml").write_text(text)
+    with pytest.raises(ModelError, match="YAML"):
+        read(directory)
+
+
+def test_tokens_that_are_not_text(directory: Path) -> None:
+    (directory / "tokens.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(ModelError, match="tokens"):
+        read(directory)
+
+
 @pytest.mark.parametrize("line", ["愤怒/furious", "生气/angry"])
 def test_tokens_that_are_no_labels_or_twice(directory: Path, line: str) -> None:
     path = directory / "tokens.txt"

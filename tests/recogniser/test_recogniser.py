@@ -263,6 +263,21 @@ class TestFailures:
         busy.release()
         assert [heard(future) for future in futures] == [1, 2, 3]
 
+    def test_a_failure_beside_the_encoder_ends_no_worker(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        recogniser = Recogniser(Encoder(lambda batch: None))
+
+        def fails(batch: object) -> None:
+            raise MemoryError("not even for this")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(recogniser, "_encode", fails)
+            with pytest.raises(MemoryError, match="not even"):
+                recogniser.submit(named(1), Flow()).result(timeout=30)
+        assert recogniser.submit(named(2), Flow()).result(timeout=30).embedding[0] == 2
+        recogniser.close()
+
 
 class TestClosing:
     def test_the_batch_under_way_is_finished_and_the_rest_is_told(self) -> None:

@@ -7,15 +7,19 @@ import socket
 import subprocess
 import sys
 import threading
+import types
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 
 from app.errors import ModelError, SettingsError
 from app.recogniser import load
 from app.recogniser.hubs import probe
+from app.recogniser.hubs.contract import CannotDownload
+from app.recogniser.hubs.huggingface import HuggingFace
 from app.recogniser.load import REFERENCE_CLIPS
 from app.recogniser.model_dir import BUNDLED
 from app.recogniser.sources import BUNDLED_ID, LARGE, Source, auto_choice, find
@@ -172,8 +176,30 @@ def test_a_prior_of_another_shape_is_refused(tmp_path: Path) -> None:
         load(Settings(model=str(directory)), None).prior_mean()
 
 
+@pytest.mark.parametrize("kind", ["empty", "archive", "words"])
+def test_a_prior_that_is_no_array_of_numbers_is_refused(tmp_path: Path, kind: str) -> None:
+    directory = Path(shutil.copytree(BUNDLED, tmp_path / "model"))
+    path = directory / "prior_mean.npy"
+    with path.open("wb") as file:
+        if kind == "archive":
+            np.savez(file, mean=np.zeros(192, np.float32))
+        elif kind == "words":
+            np.save(file, np.array(["a"] * 192))
+    with pytest.raises(ModelError, match="prior_mean"):
+        load(Settings(model=str(directory)), None).prior_mean()
+
+
 def test_the_reference_clips_are_the_projects_own_voices(audio: Path) -> None:
     clips = sorted(REFERENCE_CLIPS.glob("*.flac"))
     assert len(clips) == 4
     for path in clips:
         assert path.read_bytes() == (audio / path.name).read_bytes()
+
+
+def test_a_digest_cannot_name_another_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    lfs = types.SimpleNamespace(size=9, sha256="../../../victim")
+    file = types.SimpleNamespace(rfilename="model.pt", size=9, lfs=lfs, blob_id="0" * 40)
+    info = types.SimpleNamespace(siblings=[file], sha="1" * 40)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: info)
+    with pytest.raises(CannotDownload, match=r"no digest of model\.pt"):
+        HuggingFace().listing("iic/emotion2vec_plus_base", "main")

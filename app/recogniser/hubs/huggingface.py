@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +13,7 @@ from urllib.parse import quote
 from app.recogniser.hubs.contract import WANTED_FILES, CannotDownload, ListedFile, Listing
 from app.recogniser.hubs.progress import Progress
 
+DIGEST = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 DEFAULT_ENDPOINT = "https://huggingface.co"
 # Models that are published on both hubs, by their ModelScope ids.
 REPOSITORIES = {
@@ -67,16 +69,17 @@ class HuggingFace:
             )
         except Exception as exc:
             raise CannotDownload(_reason(exc)) from exc
-        return Listing(
-            tuple(
-                ListedFile(file.rfilename, file.lfs.size, sha256=file.lfs.sha256)
-                if file.lfs
-                else ListedFile(file.rfilename, file.size or 0, git_sha1=file.blob_id)
-                for file in info.siblings or ()
-                if file.rfilename in WANTED_FILES
-            ),
-            commit=info.sha,
+        files = tuple(
+            ListedFile(file.rfilename, file.lfs.size, sha256=file.lfs.sha256)
+            if file.lfs
+            else ListedFile(file.rfilename, file.size or 0, git_sha1=file.blob_id)
+            for file in info.siblings or ()
+            if file.rfilename in WANTED_FILES
         )
+        for file in files:  # a file in the cache will have this name
+            if DIGEST.fullmatch(str(file.sha256 or file.git_sha1)) is None:
+                raise CannotDownload(f"the hub gives no digest of {file.name}")
+        return Listing(files, commit=info.sha)
 
     def fetch(self, model_id: str, revision: str, listing: Listing, progress: Progress) -> Path:
         from huggingface_hub import snapshot_download
