@@ -73,7 +73,7 @@ def recognise(library: Library, posted: Posted) -> Answer:
     if posted.idempotency_key is None:
         return _store(library, posted, file_sha256, "")
     fingerprint = _fingerprint(posted, file_sha256)
-    with library.key_locks.hold(posted.idempotency_key):
+    with library.key_locks.hold(posted.idempotency_key, posted.flow):
         with library.store.read() as session:
             known = idempotency.recall(session, posted.idempotency_key, dt.datetime.now(dt.UTC))
         if known is None:

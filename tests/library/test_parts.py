@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 
 from app.data_dir import Ownership, stop_owner
-from app.errors import DataDirInUse, QueueFull, SettingsError
+from app.errors import DataDirInUse, SettingsError
 from app.library.files import KeptAudio, ResultDirs, remove_result_dir, write_result
-from app.library.keyed_locks import KeyedLocks
 
 WAVEFORM = np.zeros(1600, np.float32)
 
@@ -31,48 +30,6 @@ def files_up_to(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-def test_keyed_locks_exclude_equal_keys_only_and_are_forgotten() -> None:
-    locks, order = KeyedLocks(), list[str]()
-
-    def visit(key: str, name: str) -> None:
-        with locks.hold(key):
-            order.append(name)
-            time.sleep(0.05)
-            order.append(name)
-
-    threads = [threading.Thread(target=visit, args=("same", name)) for name in "abc"]
-    with locks.hold("another"):
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert order[::2] == order[1::2]
-    assert sorted(order[::2]) == ["a", "b", "c"]
-    assert locks._locks == {}
-
-
-def test_only_so_many_wait_for_one_key() -> None:
-    locks, refused = KeyedLocks(), list[bool]()
-
-    def visit() -> None:
-        try:
-            with locks.hold("key"):
-                pass
-        except QueueFull:
-            refused.append(True)
-
-    threads = [threading.Thread(target=visit) for _ in range(20)]
-    with locks.hold("key"):
-        for thread in threads:
-            thread.start()
-        while len(refused) < 20 - KeyedLocks.MOST_WAITING:
-            time.sleep(0.001)
-    for thread in threads:
-        thread.join()
-    assert len(refused) == 20 - KeyedLocks.MOST_WAITING
-    assert locks._locks == {}
 
 
 class TestResultDirs:
