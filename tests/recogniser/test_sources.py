@@ -17,7 +17,7 @@ import pytest
 
 from app.errors import ModelError, SettingsError
 from app.recogniser import load
-from app.recogniser.hubs import probe
+from app.recogniser.hubs import huggingface, probe
 from app.recogniser.hubs.contract import CannotDownload
 from app.recogniser.hubs.huggingface import HuggingFace
 from app.recogniser.load import REFERENCE_CLIPS
@@ -203,3 +203,11 @@ def test_a_digest_cannot_name_another_file(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: info)
     with pytest.raises(CannotDownload, match=r"no digest of model\.pt"):
         HuggingFace().listing("iic/emotion2vec_plus_base", "main")
+
+
+def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr(huggingface, "LISTING_SECONDS", 0.5)
+        with pytest.raises(CannotDownload):
+            HuggingFace().listing("iic/emotion2vec_plus_base", "main")

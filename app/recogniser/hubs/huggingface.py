@@ -13,6 +13,7 @@ from urllib.parse import quote
 from app.recogniser.hubs.contract import WANTED_FILES, CannotDownload, ListedFile, Listing
 from app.recogniser.hubs.progress import Progress
 
+LISTING_SECONDS = 30.0  # the library would wait for ever
 DIGEST = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 DEFAULT_ENDPOINT = "https://huggingface.co"
 # Models that are published on both hubs, by their ModelScope ids.
@@ -65,7 +66,10 @@ class HuggingFace:
         logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for each request
         try:
             info = HfApi(endpoint=_endpoint()).model_info(
-                repository(model_id), revision=revision, files_metadata=True
+                repository(model_id),
+                revision=revision,
+                files_metadata=True,
+                timeout=LISTING_SECONDS,
             )
         except Exception as exc:
             raise CannotDownload(_reason(exc)) from exc
