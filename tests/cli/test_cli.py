@@ -175,9 +175,9 @@ def test_ingest_stopped_and_run_again_stores_once(
     service = start()
     folder = service.directory / "calls"
     folder.mkdir()
-    for number in range(60):
+    for number in range(300):
         content = (audio / "calm_voice_a.flac").read_bytes()
-        (folder / f"{number:02}.flac").write_bytes(content)
+        (folder / f"{number:03}.flac").write_bytes(content)
     command = [Path(sys.executable).with_name("emoseek"), "ingest", folder, "--url", service.url]
     ingest = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     while service.get("/clips/count").json()["count"] < 5:
@@ -188,8 +188,8 @@ def test_ingest_stopped_and_run_again_stores_once(
     assert "not tried" in output
     done = run("ingest", folder, "--url", service.url, cwd=service.directory)
     assert done.returncode == 0, done.stderr
-    # Sixty files of the same content are sixty recordings; none is stored twice.
-    assert service.get("/clips/count").json() == {"count": 60}
+    # Files of the same content are so many recordings; none is stored twice.
+    assert service.get("/clips/count").json() == {"count": 300}
 
 
 def test_ingest_waits_while_the_queue_is_full(start: Callable[..., Service], audio: Path) -> None:
