@@ -89,12 +89,10 @@ class Gate:
             self._wake()
 
     def _wake(self) -> None:
-        """Whom a change may concern: the first in the queue, or all when there is no more to
-        wait for."""
-        for turn in self._waiting.values():
-            turn.notify()
-            if not self._closed:
-                break
+        """The first in the queue, who wakes the next in leaving it; and whoever closes the gate."""
+        for first in self._waiting.values():
+            first.notify()
+            break
         self._left.notify_all()
 
     def _wake_cancelled(self, flow: Flow) -> None:

@@ -24,8 +24,8 @@ def filler(rows: int) -> int:
 
 
 def beyond(lengths: Sequence[int]) -> int:
-    """Rows that a packed batch of clips of these lengths takes behind them, for an attention that
-    reads on behind every clip."""
+    """Rows to add behind a packed batch of clips of these lengths (tokens), so that attention can
+    read on behind every clip and the whole is of a size that occurs often."""
     ends = zip(itertools.accumulate(lengths), lengths, strict=True)
     rows = max(end + filler(length) for end, length in ends)
     return rows + filler(rows) - sum(lengths)

@@ -5,8 +5,9 @@ Representation" (2023), with the data2vec 2.0 encoder it builds on (Baevski et a
 
 A batch is packed, not padded: what works on samples or frames one by one (convolutions, norms,
 linear layers) runs over the waveforms laid end to end, and only attention and the positional
-convolutions know where a waveform ends. No clip's numbers depend on its neighbours, and next to
-nothing is computed for padding: one frame a clip at a seam of the convolutions.
+convolutions know where a waveform ends. No clip's numbers depend on its neighbours, and
+little is computed for nothing: a frame a clip at a seam of the front end, the gaps between clips in
+the positional convolutions, and at most 30 rows a batch that round its size.
 """
 
 from __future__ import annotations

@@ -190,11 +190,16 @@ class Stop(Exception):
     pass
 
 
-def test_a_clip_is_given_up_before_its_first_segment(minutes: Waveform) -> None:
-    def stop() -> None:
-        raise Stop
+def test_a_clip_is_given_up_while_pauses_are_looked_for(minutes: Waveform) -> None:
+    asked = 0
+
+    def go_on() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:  # the first segment would be asked for once
+            raise Stop
 
     recogniser = Counting()
     with pytest.raises(Stop):
-        recognise_clip(recogniser, minutes, Flow(), go_on=stop)
+        recognise_clip(recogniser, minutes, Flow(), go_on=go_on)
     assert recogniser.lengths == []
