@@ -1,0 +1,380 @@
+"""Approximate search for libraries that have outgrown a scan."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+import faiss
+import numpy as np
+
+from index.calibration import measured_graph
+from index.contract import Hits, Ids, Stored, Vectors
+from index.cosine import (
+    checked_ids,
+    checked_mean,
+    checked_new_ids,
+    checked_vectors,
+    directions,
+    nearest,
+    similarities,
+)
+from index.errors import AlreadyPresent
+from index.graph import MAX_BEAM, Bits, Graph
+from index.row_files import RowFiles
+from index.scan import best_products, exact_hits
+from index.segments import (
+    Mask,
+    NewRows,
+    Segments,
+    added,
+    live_ids,
+    new_rows,
+    passing,
+    rows_between,
+    rows_of_segment,
+)
+
+FEW: Final = 4096  # rows that pass a filter: up to so many are searched exactly
+SPARE: Final = 32  # candidates re-ranked beyond k
+OPEN: Final = 1024  # new rows compared in full, before they are reduced together
+TAIL: Final = 16_384  # rows outside the graph from which it is worth extending
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """Rows are numbered through all segments: first those of the graph, then those that are
+    reduced only, then those compared in full."""
+
+    segments: Segments
+    graph: Graph
+    reduced: faiss.IndexScalarQuantizer
+    alive: Bits | None  # of the graph's rows; None while none of them is removed
+
+    @property
+    def closed(self) -> int:
+        """Rows before the first that is compared in full."""
+        return self.graph.covered + int(self.reduced.ntotal)
+
+
+class GraphIndex:
+    """Candidates from a graph, from a list of those added since, and from the newest in full; the
+    best of them compared by their directions. Small filtered sets are searched exactly, and
+    whenever the graph finds fewer than there are, every row is looked at.
+
+    Searches never wait. Adding is cheap; `grow` makes the graph cover what was added, beside
+    everything else. Rows are where `make` puts them; removed ones stay there until another index
+    is built.
+    """
+
+    def __init__(
+        self,
+        mean: Vectors,
+        segments: Segments,
+        graph: Graph,
+        *,
+        beam: int,
+        room: int,
+        make: NewRows = new_rows,
+    ) -> None:
+        """Of segments all of this `room`, the last one perhaps not full, and a graph over the
+        first of their rows."""
+        self.dimension = len(mean)
+        self.mean = checked_mean(mean, self.dimension)
+        self.beam = beam
+        self._room = room
+        self._make = make
+        self._writing = threading.Lock()
+        self._growing = threading.Lock()
+        empty = graph.reducer.codes()
+        self._moment = _closed(_Moment(segments, graph, empty, _alive(segments, graph)), room, 0)
+
+    @classmethod
+    def build(
+        cls,
+        mean: Vectors,
+        blocks: Iterable[tuple[Ids, Vectors]],
+        *,
+        make: NewRows = new_rows,
+        segment_rows: int | None = None,
+    ) -> GraphIndex:
+        """Over blocks of ids (n,) and embeddings (n, D), checked as `add` does, one row at least.
+
+        Raises:
+            InvalidVectors, InvalidIds
+        """
+        mean = checked_mean(mean, len(mean))
+        room = segment_rows or rows_of_segment(len(mean))
+        segments: Segments = ()
+        for ids, vectors in blocks:
+            vectors = checked_vectors(vectors, len(mean))
+            ids = checked_new_ids(ids, len(vectors))
+            segments = added(segments, ids, vectors, mean, room, make)
+        graph, beam = measured_graph(segments, room)
+        return cls(mean, segments, graph, beam=beam, room=room, make=make)
+
+    @property
+    def segments(self) -> Segments:
+        """Rows and ids at this moment."""
+        return self._moment.segments
+
+    @property
+    def graph(self) -> Graph:
+        return self._moment.graph
+
+    @property
+    def row_files(self) -> RowFiles:
+        """Where its rows are."""
+        assert isinstance(self._make, RowFiles)
+        return self._make
+
+    @property
+    def removed(self) -> int:
+        """Rows that were removed and still take room."""
+        return sum(segment.count - segment.live_count for segment in self._moment.segments)
+
+    @property
+    def memory_bytes(self) -> int:
+        moment = self._moment
+        rows = sum(segment.memory_bytes for segment in moment.segments)
+        codes = moment.reduced.ntotal * moment.reduced.code_size
+        return rows + moment.graph.memory_bytes + int(codes)
+
+    def __len__(self) -> int:
+        return sum(segment.live_count for segment in self._moment.segments)
+
+    def __contains__(self, id: object) -> bool:
+        if not isinstance(id, int | np.integer) or not 1 <= id <= np.iinfo(np.int64).max:
+            return False
+        wanted = np.array([id], np.int64)
+        return any(bool(segment.having(wanted).any()) for segment in self._moment.segments)
+
+    def ids(self) -> Ids:
+        return np.sort(live_ids(self._moment.segments))
+
+    def add(self, ids: Ids, vectors: Vectors) -> None:
+        vectors = checked_vectors(vectors, self.dimension)
+        ids = checked_new_ids(ids, len(vectors))
+        with self._writing:
+            moment = self._moment
+            present = [one.ids[one.having(ids)] for one in moment.segments]
+            if any(map(len, present)):
+                raise AlreadyPresent(np.concatenate(present))
+            segments = added(moment.segments, ids, vectors, self.mean, self._room, self._make)
+            self._moment = _closed(replace(moment, segments=segments), self._room, OPEN)
+
+    def remove(self, ids: Ids) -> int:
+        ids = checked_ids(ids)
+        with self._writing:
+            before = len(self)
+            segments = tuple(segment.without(ids) for segment in self._moment.segments)
+            alive = _alive(segments, self._moment.graph)
+            self._moment = replace(self._moment, segments=segments, alive=alive)
+            return before - len(self)
+
+    @property
+    def wants_to_grow(self) -> bool:
+        """Whether so many rows are outside the graph that `grow` pays."""
+        return bool(self._moment.reduced.ntotal >= TAIL)
+
+    def grow(self) -> None:
+        """Extend the graph over the rows that were added; they can be found before and after."""
+        with self._growing:
+            before = self._moment
+            start, stop = before.graph.covered, before.closed
+            graph = before.graph.extended(rows_between(before.segments, self._room, start, stop))
+            with self._writing:
+                now = self._moment
+                segments, empty = now.segments, graph.reducer.codes()
+                moment = _Moment(segments, graph, empty, _alive(segments, graph))
+                self._moment = _closed(moment, self._room, OPEN)
+
+    def erase(self) -> None:
+        """Let nothing remain of removed vectors, in memory or in files that are saved."""
+        with self._growing:
+            for at in range(len(self._moment.segments)):
+                with self._writing:
+                    self._erase_segment(at)
+
+    def _erase_segment(self, at: int) -> None:
+        moment = self._moment
+        segment = moment.segments[at]
+        gone = np.flatnonzero(segment.to_erase) + at * self._room
+        if not len(gone):
+            return
+        fresh = segment.erased(self._make(self._room, self.dimension))
+        segments = (*moment.segments[:at], fresh, *moment.segments[at + 1 :])
+        alive = np.concatenate([one.live for one in segments])[: moment.graph.covered]
+        moment.graph.erase(gone[gone < moment.graph.covered], alive)
+        reduced = moment.reduced
+        if gone.max() >= moment.graph.covered:
+            reduced = moment.graph.reducer.codes()
+            for rows in rows_between(segments, self._room, moment.graph.covered, moment.closed):
+                reduced.add(moment.graph.reducer(rows))
+        self._moment = replace(moment, segments=segments, reduced=reduced)
+
+    def search(
+        self,
+        queries: Vectors,
+        k: int,
+        *,
+        allowed: Ids | None = None,
+        excluded: Ids | None = None,
+        exact: bool = False,
+    ) -> list[Hits]:
+        if k < 1:
+            raise ValueError(f"k is {k}, wanted at least 1")
+        asked = directions(checked_vectors(queries, self.dimension), self.mean)
+        allowed = None if allowed is None else checked_ids(allowed)
+        excluded = None if excluded is None else checked_ids(excluded)
+        moment = self._moment
+        masks = passing(moment.segments, allowed, excluded)
+        filtered = allowed is not None or excluded is not None
+        eligible = (
+            sum(int(mask.sum()) for mask in masks)
+            if filtered
+            else sum(segment.live_count for segment in moment.segments)
+        )
+        if exact or eligible <= max(FEW, k):
+            return exact_hits(moment.segments, masks, asked, k)
+        candidates = _Candidates(moment, self._room, masks, filtered, k, self.beam)
+        reduced = moment.graph.reducer(asked)
+        found = [
+            candidates.hits(one[np.newaxis], its[np.newaxis])
+            for one, its in zip(asked, reduced, strict=True)
+        ]
+        if any(len(hits.ids) < min(k, eligible) for hits in found):
+            return exact_hits(moment.segments, masks, asked, k)
+        return found
+
+    def stored(self) -> Stored:
+        segments = self._moment.segments
+        return Stored(live_ids(segments), (segment.live_rows() for segment in segments))
+
+
+class _Candidates:
+    """Finds and re-ranks the candidates of one call."""
+
+    def __init__(
+        self, moment: _Moment, room: int, masks: list[Mask], filtered: bool, k: int, beam: int
+    ) -> None:
+        self._moment = moment
+        self._room = room
+        self._k = k
+        self._wanted = k + SPARE
+        covered, closed = moment.graph.covered, moment.closed
+        self._open = _spans(moment.segments, masks, room, closed)
+        if filtered:
+            mask = np.concatenate(masks)
+            self._graph_bits: Bits | None = _packed(mask[:covered])
+            self._reduced_bits = _packed(mask[covered:closed])
+            share = int(mask[:covered].sum()) / max(covered, 1)
+        else:
+            self._graph_bits = moment.alive
+            tail = _spans(moment.segments, masks, room, covered)
+            mask = np.concatenate([np.empty(0, np.bool_), *(one for _, _, one in tail)])
+            self._reduced_bits = _packed(mask[: closed - covered])
+            share = 1.0 if moment.alive is None else _share(moment)
+        self._few_pass = share * covered <= FEW
+        # The rows nearest to the query that the graph looks at must hold as many that pass.
+        self._beam = math.ceil(max(beam, 1.5 * self._wanted) / max(share, 1e-9))
+
+    def hits(self, asked: Vectors, reduced: Vectors) -> Hits:
+        """The k nearest to one direction (1, D), reduced (1, d)."""
+        parts = [self._of_graph(reduced), self._of_reduced(reduced), *self._of_open(asked)]
+        scores = np.concatenate([scores for scores, _ in parts])
+        rows = np.concatenate([rows for _, rows in parts])
+        if len(rows) > self._wanted:
+            rows = rows[np.argpartition(-scores, self._wanted - 1)[: self._wanted]]
+        segments, room = self._moment.segments, self._room
+        places = [divmod(row, room) for row in rows.tolist()]
+        ids = np.array([segments[at].row_ids[row] for at, row in places], np.int64)
+        if not len(ids):
+            return Hits(ids, np.empty(0))
+        vectors = np.stack([segments[at].rows[row] for at, row in places])
+        return nearest(ids, similarities(asked[0], vectors), self._k)
+
+    def _of_graph(self, reduced: Vectors) -> tuple[Vectors, Ids]:
+        graph = self._moment.graph
+        if self._beam <= MAX_BEAM and not self._few_pass:
+            scores, rows = graph.search(reduced, self._wanted, self._beam, self._graph_bits)
+            if (rows >= 0).all():
+                return scores[0], rows[0]
+        scores, rows = graph.scan(reduced, self._wanted, self._graph_bits)
+        return _there(scores, rows)
+
+    def _of_reduced(self, reduced: Vectors) -> tuple[Vectors, Ids]:
+        codes = self._moment.reduced
+        if not codes.ntotal:
+            return np.empty(0, np.float32), np.empty(0, np.int64)
+        bits = self._reduced_bits
+        selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+        scores, rows = codes.search(
+            reduced, self._wanted, params=faiss.SearchParameters(sel=selector)
+        )
+        scores, rows = _there(scores, rows)
+        return scores, rows + self._moment.graph.covered
+
+    def _of_open(self, asked: Vectors) -> list[tuple[Vectors, Ids]]:
+        found = []
+        for first, rows, mask in self._open:
+            scores, places = best_products(rows, asked, self._wanted, mask)
+            found.append((scores[0], places[0] + first))
+        return found
+
+
+def _closed(moment: _Moment, room: int, at_least: int) -> _Moment:
+    """With the open rows reduced, if there are `at_least` so many."""
+    count = sum(segment.count for segment in moment.segments)
+    closed = moment.closed
+    if count - closed < max(at_least, 1):
+        return moment
+    codes = faiss.clone_index(moment.reduced)
+    for rows in rows_between(moment.segments, room, closed, count):
+        codes.add(moment.graph.reducer(rows))
+    return replace(moment, reduced=codes)
+
+
+def _spans(
+    segments: Segments, masks: list[Mask], room: int, start: int
+) -> list[tuple[int, Vectors, Mask]]:
+    """Number of the first row, rows and mask of each segment's part from row `start` on."""
+    spans = []
+    for at in range(start // room, len(segments)):
+        begin = max(start - at * room, 0)
+        if begin < segments[at].count:
+            rows = segments[at].rows[begin : segments[at].count]
+            spans.append((at * room + begin, rows, masks[at][begin:]))
+    return spans
+
+
+def _alive(segments: Segments, graph: Graph) -> Bits | None:
+    """Which of the graph's rows are not removed; None for all."""
+    covered, start = graph.covered, 0
+    masks, removed = [], False
+    for segment in segments:
+        if start >= covered:
+            break
+        masks.append(segment.live[: covered - start])
+        removed |= segment.live_count < segment.count
+        start += segment.count
+    return _packed(np.concatenate(masks)) if removed else None
+
+
+def _share(moment: _Moment) -> float:
+    """Of the graph's rows, those not removed."""
+    assert moment.alive is not None
+    return int(np.bitwise_count(moment.alive).sum()) / max(moment.graph.covered, 1)
+
+
+def _packed(mask: Mask) -> Bits:
+    return np.packbits(mask, bitorder="little")
+
+
+def _there(scores: Vectors, rows: Ids) -> tuple[Vectors, Ids]:
+    """The first query's, without the places that stayed empty."""
+    there = rows[0] >= 0
+    return scores[0][there], rows[0][there]
