@@ -92,7 +92,7 @@ def pull(model_id: str, hub_name: str, revision: str | None) -> Source:
     log.info("Asking %s for %s.", hub.title, _at(model_id, revision))
     wanted = revision or hub.default_revision
     try:
-        with cache.locked(hub, model_id, revision):
+        with cache.locked(hub, model_id):
             listing = hub.listing(model_id, wanted)
             missing = set(REQUIRED_FILES) - {file.name for file in listing.files}
             if missing:

@@ -105,9 +105,10 @@ def remember(
 
 
 @contextlib.contextmanager
-def locked(hub: Hub, model_id: str, revision: str | None) -> Iterator[None]:
-    """One process at a time downloads a model; the others wait until it has it or has ended."""
-    path = hub.record_file(model_id, revision or hub.default_revision).with_suffix(".lock")
+def locked(hub: Hub, model_id: str) -> Iterator[None]:
+    """One process at a time downloads a model, whichever revision; the others wait until it has
+    it or has ended."""
+    path = hub.record_file(model_id, hub.default_revision).with_suffix(".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         try:
