@@ -119,9 +119,9 @@ def _dtype(
 ) -> str:
     """What `auto` means here: the arithmetic that the database's clips were embedded in, else
     the fastest one that the processor has for a network of this size."""
-    chosen = settings.dtype
+    chosen: str = settings.dtype
     if chosen == "auto" and decided is not None:
-        for dtype in ("fp32", "bf16", "int8"):
+        for dtype in model_dir.ARITHMETICS:
             if decided.digest == directory.digest(dtype):
                 chosen = dtype
     if settings.runtime == "funasr" and chosen == "int8":

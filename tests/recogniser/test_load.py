@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,3 +73,19 @@ def test_a_network_that_is_no_emotion2vec(part: str | None, key: str, value: obj
     (conf["modalities"]["audio"] if part else conf)[key] = value
     with pytest.raises(ModelError, match=key):
         Architecture.of(dataclasses.replace(directory, conf=conf))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "unreadable"])
+@pytest.mark.parametrize("runtime", ["fast", "funasr"])
+def test_damaged_weights_are_named_and_where_to_get_others(
+    tmp_path: Path, damage: str, runtime: str
+) -> None:
+    weights = Path(shutil.copytree(BUNDLED, tmp_path / "model")) / "model.pt"
+    content = weights.read_bytes()
+    if damage == "truncated":
+        weights.write_bytes(content[: len(content) // 2])
+    else:
+        weights.unlink()
+        weights.symlink_to("/proc/self/mem")  # a file whose first byte nobody can read
+    with pytest.raises(ModelError, match=f"{re.escape(str(weights))}.*emoseek models pull"):
+        load(load_settings(model=str(weights.parent), runtime=runtime), None)
