@@ -17,6 +17,8 @@ from torch import Tensor
 for cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
     os.environ.setdefault(cache, "64")
 
+INT8_ROWS = 32  # at least, of an 8-bit product: on CUDA PyTorch refuses 16 and fewer
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Placement:
@@ -167,5 +169,6 @@ class Int8Linear(Fitted):
         self._fit(x)
         scale = x.abs().amax(1, keepdim=True).float().clamp_min(1e-12) / 127  # (M, 1)
         integers = (x / scale).round_().to(torch.int8)
-        product = torch._int_mm(integers, self._weight).float()
+        padded = F.pad(integers, (0, 0, 0, max(0, INT8_ROWS - len(x))))
+        product = torch._int_mm(padded, self._weight)[: len(x)].float()
         return product.mul_(scale).mul_(self._scale).add_(self._bias)

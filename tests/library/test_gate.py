@@ -67,9 +67,11 @@ def test_those_who_wait_are_told_of_a_stop() -> None:
     while gate.waiting < 3:
         time.sleep(0.001)
     gate.shut()
+    for thread in threads[1:]:  # while nobody has left
+        thread.join(timeout=30)
+    assert told == [True, True, True]
     leave.set()
-    for thread in threads:
-        thread.join()
+    threads[0].join()
     assert told == [True, True, True]
 
 
