@@ -47,8 +47,8 @@ class Linear(Protocol):
     """x (M, K) → x·Wᵀ + b (M, N), the product in the placement's arithmetic.
 
     A layer keeps the checkpoint's weight until its first call. Then it rounds it, and takes what
-    the rounding does to the mean of its input out of the bias ("bias correction", Nagel et al.,
-    "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019): an
+    the rounding does to the mean row of that call's input out of the bias ("bias correction", Nagel
+    et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019): an
     error common to all clips, and with bf16 weights the larger part of it.
     """
 
