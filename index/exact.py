@@ -69,6 +69,7 @@ class ExactIndex:
         *,
         allowed: Ids | None = None,
         excluded: Ids | None = None,
+        exact: bool = False,
     ) -> list[Hits]:
         if k < 1:
             raise ValueError(f"k is {k}, wanted at least 1")

@@ -100,6 +100,7 @@ class FlatIndex:
         *,
         allowed: Ids | None = None,
         excluded: Ids | None = None,
+        exact: bool = False,
     ) -> list[Hits]:
         if k < 1:
             raise ValueError(f"k is {k}, wanted at least 1")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import faiss
 import numpy as np
 
 from index.calibration import measured_graph
+from index.candidates import FEW, Candidates, Moment, packed
 from index.contract import Hits, Ids, Stored, Vectors
 from index.cosine import (
     checked_ids,
@@ -19,15 +19,12 @@ from index.cosine import (
     checked_new_ids,
     checked_vectors,
     directions,
-    nearest,
-    similarities,
 )
 from index.errors import AlreadyPresent
-from index.graph import MAX_BEAM, Bits, Graph
+from index.graph import Bits, Graph
 from index.row_files import RowFiles
-from index.scan import best_products, exact_hits
+from index.scan import exact_hits
 from index.segments import (
-    Mask,
     NewRows,
     Segments,
     added,
@@ -38,26 +35,8 @@ from index.segments import (
     rows_of_segment,
 )
 
-FEW: Final = 4096  # rows that pass a filter: up to so many are searched exactly
-SPARE: Final = 32  # candidates re-ranked beyond k
 OPEN: Final = 1024  # new rows compared in full, before they are reduced together
 TAIL: Final = 16_384  # rows outside the graph from which it is worth extending
-
-
-@dataclass(frozen=True, slots=True)
-class _Moment:
-    """Rows are numbered through all segments: first those of the graph, then those that are
-    reduced only, then those compared in full."""
-
-    segments: Segments
-    graph: Graph
-    reduced: faiss.IndexScalarQuantizer
-    alive: Bits | None  # of the graph's rows; None while none of them is removed
-
-    @property
-    def closed(self) -> int:
-        """Rows before the first that is compared in full."""
-        return self.graph.covered + int(self.reduced.ntotal)
 
 
 class GraphIndex:
@@ -90,7 +69,7 @@ class GraphIndex:
         self._writing = threading.Lock()
         self._growing = threading.Lock()
         empty = graph.reducer.codes()
-        self._moment = _closed(_Moment(segments, graph, empty, _alive(segments, graph)), room, 0)
+        self._moment = _closed(Moment(segments, graph, empty, _alive(segments, graph)), room, 0)
 
     @classmethod
     def build(
@@ -189,7 +168,7 @@ class GraphIndex:
             with self._writing:
                 now = self._moment
                 segments, empty = now.segments, graph.reducer.codes()
-                moment = _Moment(segments, graph, empty, _alive(segments, graph))
+                moment = Moment(segments, graph, empty, _alive(segments, graph))
                 self._moment = _closed(moment, self._room, OPEN)
 
     def erase(self) -> None:
@@ -240,7 +219,7 @@ class GraphIndex:
         )
         if exact or eligible <= max(FEW, k):
             return exact_hits(moment.segments, masks, asked, k)
-        candidates = _Candidates(moment, self._room, masks, filtered, k, self.beam)
+        candidates = Candidates(moment, self._room, masks, filtered, k, self.beam)
         reduced = moment.graph.reducer(asked)
         found = [
             candidates.hits(one[np.newaxis], its[np.newaxis])
@@ -255,78 +234,7 @@ class GraphIndex:
         return Stored(live_ids(segments), (segment.live_rows() for segment in segments))
 
 
-class _Candidates:
-    """Finds and re-ranks the candidates of one call."""
-
-    def __init__(
-        self, moment: _Moment, room: int, masks: list[Mask], filtered: bool, k: int, beam: int
-    ) -> None:
-        self._moment = moment
-        self._room = room
-        self._k = k
-        self._wanted = k + SPARE
-        covered, closed = moment.graph.covered, moment.closed
-        self._open = _spans(moment.segments, masks, room, closed)
-        if filtered:
-            mask = np.concatenate(masks)
-            self._graph_bits: Bits | None = _packed(mask[:covered])
-            self._reduced_bits = _packed(mask[covered:closed])
-            share = int(mask[:covered].sum()) / max(covered, 1)
-        else:
-            self._graph_bits = moment.alive
-            tail = _spans(moment.segments, masks, room, covered)
-            mask = np.concatenate([np.empty(0, np.bool_), *(one for _, _, one in tail)])
-            self._reduced_bits = _packed(mask[: closed - covered])
-            share = 1.0 if moment.alive is None else _share(moment)
-        self._few_pass = share * covered <= FEW
-        # The rows nearest to the query that the graph looks at must hold as many that pass.
-        self._beam = math.ceil(max(beam, 1.5 * self._wanted) / max(share, 1e-9))
-
-    def hits(self, asked: Vectors, reduced: Vectors) -> Hits:
-        """The k nearest to one direction (1, D), reduced (1, d)."""
-        parts = [self._of_graph(reduced), self._of_reduced(reduced), *self._of_open(asked)]
-        scores = np.concatenate([scores for scores, _ in parts])
-        rows = np.concatenate([rows for _, rows in parts])
-        if len(rows) > self._wanted:
-            rows = rows[np.argpartition(-scores, self._wanted - 1)[: self._wanted]]
-        segments, room = self._moment.segments, self._room
-        places = [divmod(row, room) for row in rows.tolist()]
-        ids = np.array([segments[at].row_ids[row] for at, row in places], np.int64)
-        if not len(ids):
-            return Hits(ids, np.empty(0))
-        vectors = np.stack([segments[at].rows[row] for at, row in places])
-        return nearest(ids, similarities(asked[0], vectors), self._k)
-
-    def _of_graph(self, reduced: Vectors) -> tuple[Vectors, Ids]:
-        graph = self._moment.graph
-        if self._beam <= MAX_BEAM and not self._few_pass:
-            scores, rows = graph.search(reduced, self._wanted, self._beam, self._graph_bits)
-            if (rows >= 0).all():
-                return scores[0], rows[0]
-        scores, rows = graph.scan(reduced, self._wanted, self._graph_bits)
-        return _there(scores, rows)
-
-    def _of_reduced(self, reduced: Vectors) -> tuple[Vectors, Ids]:
-        codes = self._moment.reduced
-        if not codes.ntotal:
-            return np.empty(0, np.float32), np.empty(0, np.int64)
-        bits = self._reduced_bits
-        selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
-        scores, rows = codes.search(
-            reduced, self._wanted, params=faiss.SearchParameters(sel=selector)
-        )
-        scores, rows = _there(scores, rows)
-        return scores, rows + self._moment.graph.covered
-
-    def _of_open(self, asked: Vectors) -> list[tuple[Vectors, Ids]]:
-        found = []
-        for first, rows, mask in self._open:
-            scores, places = best_products(rows, asked, self._wanted, mask)
-            found.append((scores[0], places[0] + first))
-        return found
-
-
-def _closed(moment: _Moment, room: int, at_least: int) -> _Moment:
+def _closed(moment: Moment, room: int, at_least: int) -> Moment:
     """With the open rows reduced, if there are `at_least` so many."""
     count = sum(segment.count for segment in moment.segments)
     closed = moment.closed
@@ -336,19 +244,6 @@ def _closed(moment: _Moment, room: int, at_least: int) -> _Moment:
     for rows in rows_between(moment.segments, room, closed, count):
         codes.add(moment.graph.reducer(rows))
     return replace(moment, reduced=codes)
-
-
-def _spans(
-    segments: Segments, masks: list[Mask], room: int, start: int
-) -> list[tuple[int, Vectors, Mask]]:
-    """Number of the first row, rows and mask of each segment's part from row `start` on."""
-    spans = []
-    for at in range(start // room, len(segments)):
-        begin = max(start - at * room, 0)
-        if begin < segments[at].count:
-            rows = segments[at].rows[begin : segments[at].count]
-            spans.append((at * room + begin, rows, masks[at][begin:]))
-    return spans
 
 
 def _alive(segments: Segments, graph: Graph) -> Bits | None:
@@ -361,20 +256,4 @@ def _alive(segments: Segments, graph: Graph) -> Bits | None:
         masks.append(segment.live[: covered - start])
         removed |= segment.live_count < segment.count
         start += segment.count
-    return _packed(np.concatenate(masks)) if removed else None
-
-
-def _share(moment: _Moment) -> float:
-    """Of the graph's rows, those not removed."""
-    assert moment.alive is not None
-    return int(np.bitwise_count(moment.alive).sum()) / max(moment.graph.covered, 1)
-
-
-def _packed(mask: Mask) -> Bits:
-    return np.packbits(mask, bitorder="little")
-
-
-def _there(scores: Vectors, rows: Ids) -> tuple[Vectors, Ids]:
-    """The first query's, without the places that stayed empty."""
-    there = rows[0] >= 0
-    return scores[0][there], rows[0][there]
+    return packed(np.concatenate(masks)) if removed else None

@@ -21,14 +21,14 @@ def write_array(
     """Write a .npy file from blocks of its first axis; returns its SHA-256."""
 
     def pieces() -> Iterable[bytes | memoryview]:
-        yield _npy_header(dtype, shape)
+        yield npy_header(dtype, shape)
         for block in blocks:
             yield np.ascontiguousarray(block, dtype).reshape(-1).view(np.uint8).data
 
     return write(path, pieces())
 
 
-def _npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
+def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
     """Of .npy format 1.0, for an array in C order."""
     fields = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}"
     padding = -(10 + len(fields) + 1) % 64
@@ -56,7 +56,7 @@ def read_array(
     Raises:
         SnapshotError
     """
-    dtype, header = np.dtype(kind), _npy_header(kind, shape)
+    dtype, header = np.dtype(kind), npy_header(kind, shape)
     digest = hashlib.sha256()
     blocks = []
     try:

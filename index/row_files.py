@@ -7,11 +7,13 @@ import os
 import secrets
 import weakref
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from index.contract import Vectors
 from index.manifest import file_name
+from index.npy_files import npy_header
 
 
 class RowFiles:
@@ -34,34 +36,33 @@ class RowFiles:
         self._directory.mkdir(parents=True, exist_ok=True)
         path = self._directory / file_name("rows", secrets.token_hex(8))
         self._in_use.add(path.name)
+        header = npy_header("<f4", (room, dimension))
         try:
-            rows = np.lib.format.open_memmap(
-                path, "w+", np.dtype("<f4"), shape=(room, dimension), version=(1, 0)
-            )
-            with path.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            with path.open("xb") as file:
+                file.write(header)
+                file.flush()
+                os.posix_fallocate(file.fileno(), 0, len(header) + 4 * room * dimension)
+            return self._mapped(path, room, dimension, len(header), "r+")
         except BaseException:
             self._in_use.discard(path.name)
             path.unlink(missing_ok=True)
             raise
-        weakref.finalize(rows, self._release, path.name)
-        made: Vectors = rows
-        return made
 
     def opened(self, name: str, room: int, dimension: int, *, writable: bool) -> Vectors:
-        """The rows of a file that a snapshot names, not checked.
+        """The rows of a file that a snapshot names; they are not checked, but their shape is.
 
         Raises:
-            OSError, ValueError: it is not such a file.
+            OSError: there is no such file.
+            ValueError: it is something else.
         """
         path = self._directory / name
-        rows = np.load(path, mmap_mode="r+" if writable else "r", allow_pickle=False)
-        if rows.shape != (room, dimension) or rows.dtype != np.dtype("<f4"):
-            raise ValueError(f"{name} has {rows.dtype} {rows.shape}")
+        header = npy_header("<f4", (room, dimension))
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != len(header) + 4 * room * dimension or file.read(len(header)) != header:
+                raise ValueError(f"{name} is no array of {room} rows")
         self._in_use.add(name)
-        weakref.finalize(rows, self._release, name)
-        opened: Vectors = rows
-        return opened
+        return self._mapped(path, room, dimension, len(header), "r+" if writable else "r")
 
     def in_use(self, name: str) -> bool:
         """Whether an array in that file may still be read."""
@@ -75,6 +76,13 @@ class RowFiles:
             rows.flush()
             self._digests[name] = (count, digest(rows, count))
         return name, self._digests[name][1]
+
+    def _mapped(
+        self, path: Path, room: int, dimension: int, offset: int, mode: Literal["r", "r+"]
+    ) -> Vectors:
+        rows: Vectors = np.memmap(path, np.dtype("<f4"), mode, offset, (room, dimension))
+        weakref.finalize(rows, self._release, path.name)
+        return rows
 
     def _release(self, name: str) -> None:
         self._in_use.discard(name)

@@ -14,13 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from index import manifest, snapshot
+from index import graph_snapshot, manifest, npy_files, row_files, snapshot
 from index.errors import SnapshotError, SnapshotNotFoundError
 from index.exact import ExactIndex
 from index.flat import FlatIndex
+from index.graph_index import GraphIndex
+from index.npy_files import npy_header
+from index.row_files import RowFiles
 
 MODEL, DIMENSION = "sha256:0123", 6
 GOLDEN = Path(__file__).parent / "golden"
+
+WRITERS = {one.__file__ for one in (graph_snapshot, manifest, npy_files, row_files, snapshot)}
 
 
 def make_index(first: int, count: int) -> FlatIndex:
@@ -167,7 +172,8 @@ def test_a_snapshot_of_something_else_is_refused(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "reason"),
     [
-        ("format", 2, "format is 2, wanted 1"),
+        ("format", 2, "not a manifest"),
+        ("format", 3, "format is 3, wanted 1 or 2"),
         ("metric", "euclidean", "metric is euclidean"),
         ("count", 10**15, "bytes, wanted"),
         ("count", 9, "bytes, wanted"),
@@ -219,7 +225,7 @@ def test_arrays_that_cannot_be_are_refused_even_with_right_checksums(
     array = np.load(path)
     for position, value in change.items():
         array[position] = value
-    path.write_bytes(snapshot._npy_header(array.dtype.str, array.shape) + array.tobytes())
+    path.write_bytes(npy_header(array.dtype.str, array.shape) + array.tobytes())
     digest = sha256(path.read_bytes()).hexdigest()
     rewrite_manifest(saved, lambda fields: fields["files"][role].update(sha256=digest))
     with pytest.raises(SnapshotError, match=reason):
@@ -313,13 +319,47 @@ def test_killed_at_any_line_the_old_or_the_new_snapshot_is_whole(
     assert outcomes.count(4) > 5
 
 
-def save_in_a_process_killed_at(line: int, index: FlatIndex, directory: Path) -> bool:
+def test_a_killed_save_of_a_graph_leaves_the_old_or_the_new_one(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    vectors = rng.standard_normal((90, DIMENSION)).astype(np.float32)
+    first = tmp_path / "first"
+    index = GraphIndex.build(
+        np.zeros(DIMENSION, np.float32),
+        [(np.arange(1, 71), vectors[:70])],
+        make=RowFiles(first),
+        segment_rows=16,
+    )
+    snapshot.save(index, first, model_digest=MODEL, build=3)
+    old, new = list(range(1, 71)), [i for i in range(1, 91) if i % 7]
+    outcomes, line, finished = [], 1, False
+    while not finished:
+        directory = tmp_path / f"killed-{line}"
+        shutil.copytree(first, directory)
+        copy, _ = snapshot.load(directory, model_digest=MODEL, dimension=DIMENSION)
+        copy.add(np.arange(71, 91), vectors[70:])
+        copy.remove(np.arange(0, 91, 7))
+        finished = save_in_a_process_killed_at(line, copy, directory)
+        loaded, read = load(directory)
+        assert loaded.ids().tolist() == {3: old, 4: new}[read.build]
+        outcomes.append(read.build)
+        save(loaded, directory, 5)
+        reread, read = load(directory)
+        assert reread.ids().tolist() == loaded.ids().tolist()
+        del copy, loaded, reread
+        shutil.rmtree(directory)
+        line += 5
+    assert outcomes == sorted(outcomes)
+    assert outcomes.count(3) > 10
+    assert outcomes.count(4) >= 2
+
+
+def save_in_a_process_killed_at(line: int, index: FlatIndex | GraphIndex, directory: Path) -> bool:
     """Fork and save; SIGKILL at the n-th line run in the snapshot's code. True: it got through."""
     left = line
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:
         nonlocal left
-        if frame.f_code.co_filename not in (snapshot.__file__, manifest.__file__):
+        if frame.f_code.co_filename not in WRITERS:
             return None
         if event == "line":
             left -= 1
