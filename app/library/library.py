@@ -9,9 +9,10 @@ import os
 import re
 import shutil
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,10 @@ from app.settings import Settings
 from app.store import Store, clips, database, embeddings, idempotency, models
 
 RETRY_SECONDS = 30.0  # after a maintenance task failed
+NICE = 10  # of the threads that maintain: requests come first
 DATABASE_MARKER = "database"  # file that holds the id of the data directory's database
+
+Task = tuple[float, Callable[[], None]]  # seconds between, and what is done
 
 log = logging.getLogger(__name__)
 
@@ -72,15 +76,28 @@ class Library:
         self.key_locks = KeyedLocks()
         self._deleted = True  # since the last checkpoint, or by an earlier process
         self._closing = threading.Event()
-        self._maintenance = threading.Thread(target=self._maintain, name="maintenance", daemon=True)
-        self._maintenance.start()
+        minutes = settings.snapshot_minutes
+        self._maintenance = [
+            self._started(
+                "maintenance", (10.0, self._keep_claim), (min(600.0, minutes * 60), self._clean)
+            ),
+            # By itself: a new build of a large index takes minutes.
+            self._started(
+                "index",
+                (1.0, self.index.maintain),
+                (60.0, self.index.audit),
+                (minutes * 60, self.index.save),
+            ),
+        ]
 
     def close(self) -> None:
         """Wait for the recognitions under way, save the index, give the data directory up."""
         self._closing.set()
         self.gate.close()
         self.recogniser.close()
-        self._maintenance.join()
+        self.index.stop()
+        for thread in self._maintenance:
+            thread.join()
         try:
             self.store.close()
             self.index.save()
@@ -224,15 +241,15 @@ class Library:
                 (self.kept_audio.settle if key in committed else self.kept_audio.discard)(key)
         self._remove_doomed()
 
-    def _maintain(self) -> None:
-        """Repairs, snapshots and cleaning, each at its interval, until the library closes."""
-        tasks: list[tuple[float, Callable[[], None]]] = [
-            (1.0, self.index.maintain),
-            (10.0, self._keep_claim),
-            (60.0, self.index.audit),
-            (self.settings.snapshot_minutes * 60, self.index.save),
-            (min(600.0, self.settings.snapshot_minutes * 60), self._clean),
-        ]
+    def _started(self, name: str, *tasks: Task) -> threading.Thread:
+        thread = threading.Thread(target=self._maintain, name=name, args=(tasks,), daemon=True)
+        thread.start()
+        return thread
+
+    def _maintain(self, tasks: Sequence[Task]) -> None:
+        """Do each at its interval, until the library closes."""
+        if sys.platform == "linux":  # where a thread has a priority of its own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         due = [time.monotonic() + interval for interval, _ in tasks]
         while not self._closing.wait(0.2):
             for number, (interval, task) in enumerate(tasks):

@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import index.build
+import index.graph_index
 from app.domain import ModelInfo, Recognition
+from app.errors import Unavailable
 from app.library.live_index import LiveIndex
 from app.store import Store, clips, models
 from app.store.tables import EmbeddingRow
 from index.flat import FlatIndex
+from index.graph_index import GraphIndex
 from index.mean import shrunk_mean
 from tests.store.test_store import new_clip
 
@@ -216,4 +220,48 @@ def test_rebuilds_lose_nothing_while_clips_come_and_go(rig: Rig) -> None:
         stop.set()
         thread.join()
     assert rig.index.build > 3
+    rig.check()
+
+
+def test_a_library_that_grows_large_gets_a_graph_and_keeps_it(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index.build, "GRAPH_BYTES", 4 * DIMENSION * 30)
+    monkeypatch.setattr(index.graph_index, "OPEN", 2)
+    monkeypatch.setattr(index.graph_index, "TAIL", 5)
+    ids = [rig.add() for _ in range(40)]
+    assert isinstance(rig.index.current().index, FlatIndex)
+    rig.index.maintain()
+    graph = rig.index.current().index
+    assert isinstance(graph, GraphIndex)
+    covered = graph.graph.covered
+    rig.check()
+    ids += [rig.add() for _ in range(9)]
+    rig.index.maintain()
+    assert graph.graph.covered > covered
+    rig.check()
+    rig.index.save()
+    rig.add()
+    rig.delete(ids[3])
+    rig.open()
+    assert isinstance(rig.index.current().index, GraphIndex)
+    rig.check()
+    for clip_id in ids[10:40]:
+        rig.delete(clip_id)
+    rig.index.audit()
+    rig.check()
+    rig.index.maintain()
+    assert isinstance(rig.index.current().index, FlatIndex)
+    rig.check()
+    rig.index.save()
+    assert not list((rig.directory / "index").glob("rows-*"))
+
+
+def test_a_build_under_way_is_given_up_when_the_service_stops(rig: Rig) -> None:
+    for _ in range(3):
+        rig.add()
+    rig.index.stop()
+    with pytest.raises(Unavailable):
+        rig.index.rebuild()
+    assert rig.index.state == "ready"
     rig.check()
