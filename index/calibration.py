@@ -12,7 +12,7 @@ from index.graph import Graph
 from index.reducer import SAMPLE, Reducer
 from index.segments import Segments, rows_between
 
-BEAMS: Final = (96, 128, 192, 256, 384, 512, 768, 1024)
+BEAMS: Final = (64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 512, 768, 1024)
 QUERIES: Final = 256  # rows to measure with
 NEIGHBOURS: Final = 10
 SPARE: Final = 32  # candidates beyond them, as a search re-ranks

@@ -39,25 +39,24 @@ class Candidates:
     """Finds and re-ranks the candidates of one call."""
 
     def __init__(
-        self, moment: Moment, room: int, masks: list[Mask], filtered: bool, k: int, beam: int
+        self, moment: Moment, room: int, masks: list[Mask] | None, k: int, beam: int
     ) -> None:
+        """`masks` say which rows (count,) of each segment pass a filter; None for all that live."""
         self._moment = moment
         self._room = room
         self._k = k
         self._wanted = k + SPARE
         covered, closed = moment.graph.covered, moment.closed
         self._open = _spans(moment.segments, masks, room, closed)
-        if filtered:
-            mask = np.concatenate(masks)
-            self._graph_bits: Bits | None = packed(mask[:covered])
-            self._reduced_bits = packed(mask[covered:closed])
-            share = int(mask[:covered].sum()) / max(covered, 1)
-        else:
+        tail = [np.empty(0, np.bool_)]
+        tail += [mask for _, _, mask in _spans(moment.segments, masks, room, covered)]
+        self._reduced_bits = packed(np.concatenate(tail)[: closed - covered])
+        if masks is None:
             self._graph_bits = moment.alive
-            tail = _spans(moment.segments, masks, room, covered)
-            mask = np.concatenate([np.empty(0, np.bool_), *(one for _, _, one in tail)])
-            self._reduced_bits = packed(mask[: closed - covered])
-            share = 1.0 if moment.alive is None else _share(moment)
+            share = 1.0 if moment.alive is None else _share(moment.alive, covered)
+        else:
+            self._graph_bits = packed(np.concatenate(masks)[:covered])
+            share = _share(self._graph_bits, covered)
         self._few_pass = share * covered <= FEW
         # The rows nearest to the query that the graph looks at must hold as many that pass.
         self._beam = math.ceil(max(beam, 1.5 * self._wanted) / max(share, 1e-9))
@@ -107,22 +106,22 @@ class Candidates:
 
 
 def _spans(
-    segments: Segments, masks: list[Mask], room: int, start: int
+    segments: Segments, masks: list[Mask] | None, room: int, start: int
 ) -> list[tuple[int, Vectors, Mask]]:
     """Number of the first row, rows and mask of each segment's part from row `start` on."""
     spans = []
     for at in range(start // room, len(segments)):
-        begin = max(start - at * room, 0)
-        if begin < segments[at].count:
-            rows = segments[at].rows[begin : segments[at].count]
-            spans.append((at * room + begin, rows, masks[at][begin:]))
+        segment, begin = segments[at], max(start - at * room, 0)
+        if begin < segment.count:
+            mask = segment.live if masks is None else masks[at]
+            rows = segment.rows[begin : segment.count]
+            spans.append((at * room + begin, rows, mask[begin:]))
     return spans
 
 
-def _share(moment: Moment) -> float:
-    """Of the graph's rows, those not removed."""
-    assert moment.alive is not None
-    return int(np.bitwise_count(moment.alive).sum()) / max(moment.graph.covered, 1)
+def _share(bits: Bits, count: int) -> float:
+    """Of `count` rows, those whose bit is set."""
+    return int(np.bitwise_count(bits).sum()) / max(count, 1)
 
 
 def packed(mask: Mask) -> Bits:

@@ -24,7 +24,9 @@ from index.segments import (
     live_ids,
     packed,
     passing,
+    removed,
     rows_of_segment,
+    stored_among,
 )
 
 
@@ -65,8 +67,7 @@ class FlatIndex:
     def __contains__(self, id: object) -> bool:
         if not isinstance(id, int | np.integer) or not 1 <= id <= np.iinfo(np.int64).max:
             return False
-        wanted = np.array([id], np.int64)
-        return any(bool(segment.having(wanted).any()) for segment in self._segments)
+        return len(stored_among(self._segments, np.array([id], np.int64))) > 0
 
     def ids(self) -> Ids:
         return np.sort(live_ids(self._segments))
@@ -75,16 +76,15 @@ class FlatIndex:
         vectors = checked_vectors(vectors, self.dimension)
         ids = checked_new_ids(ids, len(vectors))
         with self._writing:
-            present = [one.ids[one.having(ids)] for one in self._segments]
-            if any(map(len, present)):
-                raise AlreadyPresent(np.concatenate(present))
+            if len(present := stored_among(self._segments, ids)):
+                raise AlreadyPresent(present)
             self._segments = added(self._segments, ids, vectors, self.mean, self._room)
 
     def remove(self, ids: Ids) -> int:
         ids = checked_ids(ids)
         with self._writing:
             before = len(self)
-            left = tuple(segment.without(ids) for segment in self._segments)
+            left = removed(self._segments, ids)
             self._segments = packed(left, self._room) if is_sparse(left) else left
             return before - len(self)
 

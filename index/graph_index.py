@@ -25,17 +25,20 @@ from index.graph import Bits, Graph
 from index.row_files import RowFiles
 from index.scan import exact_hits
 from index.segments import (
+    Mask,
     NewRows,
     Segments,
     added,
     live_ids,
     new_rows,
     passing,
+    removed,
     rows_between,
     rows_of_segment,
+    stored_among,
 )
 
-OPEN: Final = 1024  # new rows compared in full, before they are reduced together
+OPEN: Final = 512  # new rows compared in full, before they are reduced together
 TAIL: Final = 16_384  # rows outside the graph from which it is worth extending
 
 
@@ -128,8 +131,7 @@ class GraphIndex:
     def __contains__(self, id: object) -> bool:
         if not isinstance(id, int | np.integer) or not 1 <= id <= np.iinfo(np.int64).max:
             return False
-        wanted = np.array([id], np.int64)
-        return any(bool(segment.having(wanted).any()) for segment in self._moment.segments)
+        return len(stored_among(self._moment.segments, np.array([id], np.int64))) > 0
 
     def ids(self) -> Ids:
         return np.sort(live_ids(self._moment.segments))
@@ -139,9 +141,8 @@ class GraphIndex:
         ids = checked_new_ids(ids, len(vectors))
         with self._writing:
             moment = self._moment
-            present = [one.ids[one.having(ids)] for one in moment.segments]
-            if any(map(len, present)):
-                raise AlreadyPresent(np.concatenate(present))
+            if len(present := stored_among(moment.segments, ids)):
+                raise AlreadyPresent(present)
             segments = added(moment.segments, ids, vectors, self.mean, self._room, self._make)
             self._moment = _closed(replace(moment, segments=segments), self._room, OPEN)
 
@@ -149,7 +150,7 @@ class GraphIndex:
         ids = checked_ids(ids)
         with self._writing:
             before = len(self)
-            segments = tuple(segment.without(ids) for segment in self._moment.segments)
+            segments = removed(self._moment.segments, ids)
             alive = _alive(segments, self._moment.graph)
             self._moment = replace(self._moment, segments=segments, alive=alive)
             return before - len(self)
@@ -210,28 +211,32 @@ class GraphIndex:
         allowed = None if allowed is None else checked_ids(allowed)
         excluded = None if excluded is None else checked_ids(excluded)
         moment = self._moment
-        masks = passing(moment.segments, allowed, excluded)
-        filtered = allowed is not None or excluded is not None
-        eligible = (
-            sum(int(mask.sum()) for mask in masks)
-            if filtered
-            else sum(segment.live_count for segment in moment.segments)
-        )
+        masks: list[Mask] | None = None
+        eligible = sum(segment.live_count for segment in moment.segments)
+        if allowed is not None or excluded is not None:
+            masks = passing(moment.segments, allowed, excluded)
+            eligible = sum(int(mask.sum()) for mask in masks)
         if exact or eligible <= max(FEW, k):
-            return exact_hits(moment.segments, masks, asked, k)
-        candidates = Candidates(moment, self._room, masks, filtered, k, self.beam)
+            return _exact_hits(moment, masks, asked, k)
+        candidates = Candidates(moment, self._room, masks, k, self.beam)
         reduced = moment.graph.reducer(asked)
         found = [
             candidates.hits(one[np.newaxis], its[np.newaxis])
             for one, its in zip(asked, reduced, strict=True)
         ]
         if any(len(hits.ids) < min(k, eligible) for hits in found):
-            return exact_hits(moment.segments, masks, asked, k)
+            return _exact_hits(moment, masks, asked, k)
         return found
 
     def stored(self) -> Stored:
         segments = self._moment.segments
         return Stored(live_ids(segments), (segment.live_rows() for segment in segments))
+
+
+def _exact_hits(moment: Moment, masks: list[Mask] | None, asked: Vectors, k: int) -> list[Hits]:
+    if masks is None:
+        masks = [segment.live for segment in moment.segments]
+    return exact_hits(moment.segments, masks, asked, k)
 
 
 def _closed(moment: Moment, room: int, at_least: int) -> Moment:

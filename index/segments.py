@@ -104,12 +104,6 @@ class Segment:
         dimension: int = self.rows.shape[1]
         return self.count * (4 * dimension + 8 + 1)
 
-    def having(self, ids: Ids) -> Mask:
-        """(count,), which live rows are of these ids."""
-        if not len(ids) or ids.min() > self.highest or ids.max() < self.lowest:
-            return np.zeros(self.count, np.bool_)
-        return self.live & np.isin(self.ids, ids)
-
     def extended(self, ids: Ids, rows: Vectors) -> Self:
         """With these rows, at least one, after its own; they must fit."""
         end = self.count + len(ids)
@@ -124,11 +118,8 @@ class Segment:
             highest=max(self.highest, int(ids.max())),
         )
 
-    def without(self, ids: Ids) -> Self:
-        """With these ids no longer live; itself when it has none of them."""
-        gone = self.having(ids)
-        if not gone.any():
-            return self
+    def without(self, gone: Mask) -> Self:
+        """With these live rows (count,) removed."""
         live = np.empty_like(self.written_live)
         live[: self.count] = self.live & ~gone
         return replace(self, written_live=live, live_count=self.live_count - int(gone.sum()))
@@ -154,6 +145,32 @@ class Segment:
 
 
 Segments = tuple[Segment, ...]
+
+
+def places_of(segments: Segments, ids: Ids) -> Iterator[tuple[int, Mask]]:
+    """Segments that have live rows of these ids, by number, and which rows (count,)."""
+    if not len(ids):
+        return
+    lowest, highest = int(ids.min()), int(ids.max())
+    for at, segment in enumerate(segments):
+        if lowest <= segment.highest and highest >= segment.lowest:
+            mask = segment.live & np.isin(segment.ids, ids)
+            if mask.any():
+                yield at, mask
+
+
+def stored_among(segments: Segments, ids: Ids) -> Ids:
+    """Those of these ids that live rows have."""
+    found = [segments[at].ids[mask] for at, mask in places_of(segments, ids)]
+    return np.concatenate([np.empty(0, np.int64), *found])
+
+
+def removed(segments: Segments, ids: Ids) -> Segments:
+    """With these ids no longer live."""
+    left = list(segments)
+    for at, gone in places_of(segments, ids):
+        left[at] = left[at].without(gone)
+    return tuple(left)
 
 
 def appended(
