@@ -136,9 +136,13 @@ def _dtype(
 
 
 def _device(setting: str) -> str:
-    available = torch.cuda.is_available()
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if setting == "auto":
-        return "cuda" if available else "cpu"
-    if setting.startswith("cuda") and not available:
+        return "cuda" if gpus else "cpu"
+    if setting == "cpu":
+        return setting
+    if not gpus:
         raise SettingsError(f"EMOSEEK_DEVICE is {setting}, and no CUDA device is available.")
+    if int(setting.partition(":")[2] or 0) >= gpus:
+        raise SettingsError(f"EMOSEEK_DEVICE is {setting}, and the last one is cuda:{gpus - 1}.")
     return setting

@@ -15,6 +15,7 @@ from app.domain import ModelInfo
 from app.errors import ModelError, SettingsError
 from app.recogniser import load
 from app.recogniser.architecture import Architecture
+from app.recogniser.load import _device
 from app.recogniser.model_dir import BUNDLED, read
 from app.settings import load_settings
 
@@ -47,6 +48,43 @@ def test_a_setting_wins() -> None:
 def test_funasr_has_no_int8(decided: str | None, dtype: str) -> None:
     with pytest.raises(SettingsError, match="EMOSEEK_RUNTIME=fast"):
         loaded(decided, runtime="funasr", dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "setting", "device"),
+    [(0, "auto", "cpu"), (2, "auto", "cuda"), (2, "cpu", "cpu"), (2, "cuda:1", "cuda:1")],
+)
+def test_the_device(monkeypatch: pytest.MonkeyPatch, gpus: int, setting: str, device: str) -> None:
+    there_are(gpus, monkeypatch)
+    assert _device(setting) == device
+
+
+@pytest.mark.parametrize(
+    ("gpus", "setting", "told"),
+    [
+        (0, "cuda", "no CUDA device"),
+        (0, "cuda:0", "no CUDA device"),
+        (2, "cuda:2", "the last one is cuda:1"),
+        (2, "cuda:99", "the last one is cuda:1"),
+    ],
+)
+def test_a_device_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, setting: str, told: str
+) -> None:
+    there_are(gpus, monkeypatch)
+    with pytest.raises(SettingsError, match=f"EMOSEEK_DEVICE is {setting}, .*{told}"):
+        load(load_settings(model="bundled", device=setting), None)
+
+
+def there_are(gpus: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpus > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+
+
+@pytest.mark.parametrize("device", ["cuda:x", "tpu", "cuda:", "cuda:-1", "cuda:01", "cuda:٣", ""])
+def test_what_is_no_device(device: str) -> None:
+    with pytest.raises(SettingsError, match=r"EMOSEEK_DEVICE: .* is none of: auto, cpu, cuda or"):
+        load_settings(device=device)
 
 
 @pytest.mark.parametrize(
