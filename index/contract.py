@@ -39,6 +39,8 @@ class VectorIndex(Protocol):
     another similarity, breaks ties otherwise, or returns fewer hits than there are.
     """
 
+    kind: str  # how it finds its candidates
+
     @property
     def dimension(self) -> int:
         """D, the length of an embedding."""

@@ -20,6 +20,8 @@ from index.errors import AlreadyPresent
 class ExactIndex:
     """A dict of directions, all of them compared with every query, under one lock."""
 
+    kind = "exact"
+
     def __init__(self, dimension: int, mean: Vectors | None = None) -> None:
         """An empty index; mean (D,), zeros when None."""
         self.dimension = dimension

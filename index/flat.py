@@ -37,6 +37,8 @@ class FlatIndex:
     the queries of one call are shared among FAISS's OpenMP threads.
     """
 
+    kind = "flat"
+
     def __init__(
         self, dimension: int, mean: Vectors | None = None, *, segment_rows: int | None = None
     ) -> None:

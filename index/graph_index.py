@@ -52,6 +52,8 @@ class GraphIndex:
     is built.
     """
 
+    kind = "graph"
+
     def __init__(
         self,
         mean: Vectors,

@@ -101,6 +101,11 @@ class LiveIndex:
         return self._in_use[1]
 
     @property
+    def kind(self) -> str:
+        """How the build in use finds its candidates: flat (it compares with all) or graph."""
+        return self._index.kind
+
+    @property
     def pending(self) -> int:
         """Stored clips that the index still lacks."""
         return len(self._missed)
