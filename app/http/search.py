@@ -17,7 +17,7 @@ from app.http.problems import invalid, responses
 from app.http.recognise import check_upload
 from app.http.schemas import IndexState, NeighbourView, SearchAnswer
 from app.library import Library
-from app.library.search import Found, Wanted, by_audio, by_vector, similar
+from app.library.search import Found, Wanted, by_audio, by_vectors, similar
 from app.recogniser import Flow
 
 router = APIRouter(prefix="/api/v1", tags=["search"])
@@ -37,7 +37,7 @@ def wanted(
     ),
     where: ClipFilter = Depends(Filters(*SEARCH_PARAMETERS)),
 ) -> Wanted:
-    return Wanted(k=k, min_similarity=min_similarity, group_by=group_by, where=where)
+    return Wanted(k, min_similarity, group_by, exact, where)
 
 
 class VectorQuery(BaseModel):
@@ -101,7 +101,7 @@ async def search(
             )
     else:
         query = _vector_query(await request.body())
-        found = await run_in_threadpool(by_vector, library, query.vector, wanted)
+        [found] = await run_in_threadpool(by_vectors, library, [query.vector], wanted)
     return answer(library, found)
 
 

@@ -35,9 +35,20 @@ class Current:
     build: int
     pending: int
 
-    def search(self, vector: Embedding, k: int, allowed: NDArray[np.int64] | None = None) -> Hits:
-        """The k nearest of the allowed clips; see index.contract."""
-        return self.index.search(vector[None, :], k, allowed=allowed)[0]
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        allowed: NDArray[np.int64] | None = None,
+        *,
+        exact: bool = False,
+    ) -> list[Hits]:
+        """The k nearest of the allowed clips to each query (q, D); see index.contract.
+
+        Args:
+            exact: compare with every clip, as this kind of index does anyway.
+        """
+        return self.index.search(queries, k, allowed=allowed)
 
 
 class LiveIndex:
