@@ -31,7 +31,6 @@ LEAST_ROOM = 1024  # slots
 GROWTH = 1.5  # so that a column is copied seldom; pages that are not written take no memory
 LOOSE = 0.75  # columns with fewer live slots than this share are packed
 TABLE_BITS = 16
-NO_TEXT = -1  # stands for None; Python's hash is never -1
 EMOTION_CODES = {label: code for code, label in enumerate(LABELS)}
 
 
@@ -75,9 +74,7 @@ class Fixed(NamedTuple):
 
 def hashes(texts: Sequence[str | bytes | None]) -> Hashes:
     """(n,) what stands for the texts."""
-    return np.fromiter(
-        (NO_TEXT if text is None else hash(text) for text in texts), np.int64, len(texts)
-    )
+    return np.fromiter(map(hash, texts), np.int64, len(texts))
 
 
 @dataclass(frozen=True, slots=True)

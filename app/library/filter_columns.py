@@ -33,7 +33,7 @@ class FilterColumns:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._changing = threading.Lock()
-        self._stale: set[int] = set()  # clips that are not known to be here as they are stored
+        self._stale: set[int] = set()  # clips whose change could not be taken over
         self._removals = 0
         started = time.monotonic()
         with store.read() as session:
@@ -75,7 +75,8 @@ class FilterColumns:
             self.refresh([clip_id])
         except Exception:
             log.exception("Clip %d is stored; filters look for it again.", clip_id)
-            self._stale.add(clip_id)
+            with self._changing:
+                self._stale.add(clip_id)
 
     def refresh(self, clip_ids: Sequence[int]) -> None:
         """Take over these clips as they are stored now, if they are.
@@ -83,15 +84,17 @@ class FilterColumns:
         Raises:
             Unavailable: the store does not answer; filters look for the clips again.
         """
-        self._stale.update(clip_ids)
         # Read under the lock: of two who changed one clip, the later to read has the newest.
         with self._changing:
-            stale = sorted(self._stale)
-            if stale:
+            wanted = sorted(self._stale.union(clip_ids))
+            try:
                 with self._store.read() as session:
-                    left = self._columns.without(np.array(stale, np.int64))
-                    self._columns = _tidied(_appended(left, session, stale))
-                self._stale.difference_update(stale)
+                    left = self._columns.without(np.array(wanted, np.int64))
+                    self._columns = _tidied(_appended(left, session, wanted))
+            except BaseException:
+                self._stale.update(clip_ids)
+                raise
+            self._stale.clear()
 
     def remove(self, clip_ids: Sequence[int]) -> None:
         """Drop clips that were deleted from the store."""

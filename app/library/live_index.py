@@ -35,6 +35,10 @@ class Current:
     build: int
     pending: int
 
+    @property
+    def mean(self) -> NDArray[np.float32]:
+        return self.index.mean
+
     def search(
         self,
         queries: NDArray[np.float32],

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
-from typing import BinaryIO
+from collections.abc import Collection, Sequence
+from typing import BinaryIO, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,12 @@ from app.audio import decode
 from app.domain import Channel, Clip, ClipFilter
 from app.errors import InvalidParameter, NotIndexed
 from app.library.library import Library
+from app.library.live_index import Current
 from app.recogniser import Flow, recognise_clip
 from app.store import Store, clips
 from app.store.filters import matches
 from index.contract import Hits
+from index.cosine import directions
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,8 +61,7 @@ def similar(library: Library, clip_id: int, wanted: Wanted) -> Found:
     """
     embedding = library.embedding(clip_id)
     if embedding is None:
-        library.clip(clip_id)
-        raise NotIndexed(f"Clip {clip_id} has no embedding of the active model.")
+        _refuse_unembedded(library, clip_id)
     [found] = _nearest(library, embedding[None], wanted, {clip_id})
     return found
 
@@ -108,17 +109,64 @@ def by_vectors(library: Library, vectors: list[list[float]], wanted: Wanted) -> 
     return _nearest(library, queries, wanted)
 
 
+def by_examples(
+    library: Library, positive: Sequence[int], negative: Sequence[int], wanted: Wanted
+) -> Found:
+    """The clips nearest to what the positive examples have in common and the negative ones lack.
+
+    Asked for is the mean of the positives' directions (embeddings after the index's mean is
+    removed, scaled to length 1) minus half the mean of the negatives'. The examples are not among
+    the answer.
+
+    Raises:
+        NotFound: there is no such clip.
+        NotIndexed: one has no embedding of the active model.
+        InvalidParameter: an example is named twice.
+    """
+    named = [*positive, *negative]
+    if len(set(named)) < len(named):
+        raise InvalidParameter("positive", "and negative name a clip twice.")
+    embeddings = {clip_id: library.embedding(clip_id) for clip_id in named}
+    for clip_id, embedding in embeddings.items():
+        if embedding is None:
+            _refuse_unembedded(library, clip_id)
+    index = library.index.current()
+    vectors = np.array([embeddings[clip_id] for clip_id in named])
+    examples = directions(vectors, index.mean).astype(np.float64)
+    asked = examples[: len(positive)].mean(axis=0)
+    if negative:
+        asked -= examples[len(positive) :].mean(axis=0) / 2
+    # As long as an embedding is, or else adding the mean would cost it digits.
+    length = np.linalg.norm(vectors - index.mean, axis=1).mean()
+    query = (index.mean + length * asked).astype(np.float32)
+    [found] = _nearest(library, query[None], wanted, set(named), index)
+    return found
+
+
+def _refuse_unembedded(library: Library, clip_id: int) -> NoReturn:
+    library.clip(clip_id)
+    raise NotIndexed(f"Clip {clip_id} has no embedding of the active model.")
+
+
 def _nearest(
-    library: Library, queries: NDArray[np.float32], wanted: Wanted, named: Collection[int] = ()
+    library: Library,
+    queries: NDArray[np.float32],
+    wanted: Wanted,
+    named: Collection[int] = (),
+    index: Current | None = None,
 ) -> list[Found]:
-    """The neighbours of each query (q, D), without the clips that the query names."""
+    """The neighbours of each query (q, D), without the clips that the query names.
+
+    Args:
+        index: the build to ask, when the queries were made for one.
+    """
+    index = index or library.index.current()
 
     def search(some: NDArray[np.float32], k: int, customers: Collection[str] = ()) -> list[Hits]:
         unlimited = not wanted.where and not customers
         allowed = None if unlimited else library.filters.ids(wanted.where, other_than=customers)
         return index.search(some, k, allowed, exact=wanted.exact)
 
-    index = library.index.current()
     fetch = wanted.k + len(named)
     answers = []
     for query, hits in zip(queries, search(queries, fetch), strict=True):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Select, String, func, select, type_coerce
+from sqlalchemy import ColumnElement, Row, Select, String, func, select, type_coerce
 from sqlalchemy.orm import Session
 
 from app.store.embeddings import CHUNK
 from app.store.tables import Base, ClipRow, MetadataRow, TagRow
 
-ROWS = 10_000  # fetched at a time when all are read
+ROWS = 500  # fetched at a time when all are read; the garbage collector goes through more
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 CLIPS, TAGS, METADATA = (
     Base.metadata.tables[row.__tablename__].c for row in (ClipRow, TagRow, MetadataRow)
@@ -79,17 +80,22 @@ def all_ids(session: Session) -> NDArray[np.int64]:
 
 def _batches(
     session: Session, query: Select[Any], clip_id: ColumnElement[int], ids: Sequence[int] | None
-) -> Iterator[list[tuple[Any, ...]]]:
+) -> Iterator[list[list[Any]]]:
     """The columns of a query's rows, in order of the clip."""
     connection, ordered = session.connection(), query.order_by(clip_id)
     if ids is None:
         result = connection.execute(ordered, execution_options={"yield_per": ROWS})
-        yield from (list(zip(*rows, strict=True)) for rows in result.partitions())
+        yield from (_transposed(rows) for rows in result.partitions())
         return
     for start in range(0, len(ids), CHUNK):
         some = ordered.where(clip_id.in_([int(i) for i in ids[start : start + CHUNK]]))
         if rows := connection.execute(some).all():
-            yield list(zip(*rows, strict=True))
+            yield _transposed(rows)
+
+
+def _transposed(rows: Sequence[Row[Any]]) -> list[list[Any]]:
+    """(n) rows of m values → m columns of n. (zip(*rows) takes ten times as long.)"""
+    return [list(map(itemgetter(place), rows)) for place in range(len(rows[0]))]
 
 
 def _utc_text(session: Session, column: ColumnElement[dt.datetime]) -> ColumnElement[str]:
