@@ -23,6 +23,7 @@ from app.data_dir import Ownership
 from app.domain import Clip, ClipFilter, DuplicateKind
 from app.errors import DataDirInUse, NotFound, SettingsError, Unavailable
 from app.library.files import KeptAudio, ResultDirs, remove_result_dir, write_durably
+from app.library.filter_columns import FilterColumns
 from app.library.gate import Gate
 from app.library.keyed_locks import KeyedLocks
 from app.library.live_index import LiveIndex
@@ -61,6 +62,7 @@ class Library:
             self.recogniser, self.model_row, prior = self._load_model()
             self.kept_audio = KeptAudio(settings.data_dir / "audio")
             self.result_dirs = ResultDirs(settings.outputs_dir, settings.outputs_max_age_hours)
+            self.filters = FilterColumns(self.store)
             self.index = LiveIndex(
                 self.store,
                 self._index_dir(),
@@ -86,6 +88,7 @@ class Library:
                 "index",
                 (1.0, self.index.maintain),
                 (60.0, self.index.audit),
+                (60.0, self.filters.audit),
                 (minutes * 60, self.index.save),
             ),
         ]
@@ -125,9 +128,12 @@ class Library:
 
     def change(self, clip_id: int, changes: dict[str, Any]) -> Clip:
         """Replace some ClipFields of a clip. Raises NotFound."""
-        with self.store.write() as session:
-            if (clip := clips.get_locked(session, clip_id)) is not None:
-                clips.update(session, clip_id, dataclasses.replace(clip.fields, **changes))
+        try:
+            with self.store.write() as session:
+                if (clip := clips.get_locked(session, clip_id)) is not None:
+                    clips.update(session, clip_id, dataclasses.replace(clip.fields, **changes))
+        finally:  # also a commit that failed may have happened
+            self.filters.refresh([clip_id])
         return self.clip(clip_id)
 
     def forget(self, clip_id: int) -> bool:
@@ -151,7 +157,9 @@ class Library:
 
     def _finish_removal(self, removed: list[clips.Deleted]) -> None:
         if removed:
-            self.index.remove([gone.clip_id for gone in removed])
+            clip_ids = [gone.clip_id for gone in removed]
+            self.index.remove(clip_ids)
+            self.filters.remove(clip_ids)
             self._deleted = True
             if not self._remove_files(removed):
                 raise Unavailable(

@@ -40,16 +40,20 @@ class Current:
     build: int
     pending: int
 
+    @property
+    def mean(self) -> NDArray[np.float32]:
+        return self.index.mean
+
     def search(
         self,
-        vector: Embedding,
+        queries: NDArray[np.float32],
         k: int,
         allowed: NDArray[np.int64] | None = None,
         *,
         exact: bool = False,
-    ) -> Hits:
-        """The k nearest of the allowed clips; see index.contract."""
-        return self.index.search(vector[None, :], k, allowed=allowed, exact=exact)[0]
+    ) -> list[Hits]:
+        """The k nearest of the allowed clips to each query (q, D); see index.contract."""
+        return self.index.search(queries, k, allowed=allowed, exact=exact)
 
 
 class LiveIndex:

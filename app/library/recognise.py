@@ -108,7 +108,7 @@ def _store(library: Library, posted: Posted, file_sha256: str, fingerprint: str)
                     _write_files(library, posted, audio, channel, waveform, found, file_sha256)
                 )
             posted.flow.check()
-            removals = library.index.removals
+            removals = library.index.removals, library.filters.removals
             answer, clip_ids = _commit(library, posted, heard, fingerprint)
         except BaseException as exc:
             stored = _is_stored(library, str(heard[0].result_dir)) if heard else None
@@ -120,7 +120,9 @@ def _store(library: Library, posted: Posted, file_sha256: str, fingerprint: str)
                 raise Unavailable("The clip's files could not be written.") from exc
             raise
         _settle(library, heard)
-        return _index(library, posted, heard, clip_ids, answer, removals)
+        for one, clip_id in zip(heard, clip_ids, strict=True):
+            library.filters.add(clip_id, one.new, removals=removals[1])
+        return _index(library, posted, heard, clip_ids, answer, removals[0])
 
 
 def _is_stored(library: Library, result_dir: str) -> bool | None:

@@ -189,13 +189,6 @@ def customers(session: Session, clip_ids: Sequence[int]) -> dict[int, str | None
     return found
 
 
-def count_groups(session: Session, wanted: ClipFilter) -> int:
-    """Number of customers among the matching clips, each clip without one counted as its own."""
-    named = func.count(func.distinct(ClipRow.customer_id))
-    anonymous = func.count() - func.count(ClipRow.customer_id)
-    return session.scalar(select(named + anonymous).where(*conditions(wanted))) or 0
-
-
 def is_stored(session: Session, result_dir: str) -> bool:
     """Whether a clip with this result directory was committed."""
     query = select(func.count()).where(ClipRow.result_dir == result_dir)

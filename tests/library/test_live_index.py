@@ -66,7 +66,7 @@ class Rig:
 
     def check(self) -> None:
         """The index finds the stored clips and no other."""
-        found = self.index.current().search(np.ones(DIMENSION, np.float32), 1000)
+        [found] = self.index.current().search(np.ones((1, DIMENSION), np.float32), 1000)
         assert sorted(found.ids.tolist()) == sorted(self.embeddings)
         assert len(self.index) == len(self.embeddings)
 
