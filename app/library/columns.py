@@ -31,7 +31,8 @@ LEAST_ROOM = 1024  # slots
 GROWTH = 1.5  # so that a column is copied seldom; pages that are not written take no memory
 LOOSE = 0.75  # columns with fewer live slots than this share are packed
 TABLE_BITS = 16
-EMOTION_CODES = {label: code for code, label in enumerate(LABELS)}
+EMOTION_CODES: dict[str | None, int] = {label: code for code, label in enumerate(LABELS)}
+EMOTION_CODES[None] = len(LABELS)  # an imported clip may have none
 
 
 class Fixed(NamedTuple):
@@ -39,7 +40,7 @@ class Fixed(NamedTuple):
 
     ids: Ids
     emotions: NDArray[np.uint8]  # place in LABELS
-    confidences: NDArray[np.float64]  # as wide as the database's
+    confidences: NDArray[np.float64]  # as wide as the database's; NaN where there is none
     instants: NDArray[np.int64]  # microseconds since 1970 UTC
     customers: Hashes
     calls: Hashes
@@ -170,7 +171,7 @@ class Columns:
         """The same as store.filters.conditions, each (count,)."""
         columns = self.fixed.of_slots(slice(self.count))
         if wanted.emotions:
-            asked = np.zeros(len(LABELS), np.bool_)
+            asked = np.zeros(len(EMOTION_CODES), np.bool_)
             asked[[EMOTION_CODES[one] for one in wanted.emotions if one in EMOTION_CODES]] = True
             yield asked[columns.emotions]
         if wanted.min_confidence is not None:

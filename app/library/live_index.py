@@ -19,7 +19,7 @@ from app.store import Store, embeddings
 from index import snapshot
 from index.build import Engine, build, is_outgrown
 from index.contract import Hits
-from index.errors import SnapshotError, SnapshotNotFoundError
+from index.errors import AlreadyPresent, SnapshotError, SnapshotNotFoundError
 from index.graph_index import GraphIndex
 from index.row_files import RowFiles
 
@@ -154,6 +154,27 @@ class LiveIndex:
         except Exception:  # the clip is committed: whatever happened must not refuse it now
             log.exception("Clip %d is stored but could not be added to the index.", clip_id)
             self._missed.add(clip_id)
+            return False
+        return True
+
+    def add_block(
+        self, ids: NDArray[np.int64], vectors: NDArray[np.float32], *, removals: int
+    ) -> bool:
+        """Add committed clips, ids (n,) and vectors (n, D), as `add` does one."""
+        try:
+            with self._changing:
+                try:
+                    self._index.add(ids, vectors)
+                except AlreadyPresent as exc:  # a rebuild or an audit was quicker
+                    new = ~np.isin(ids, exc.ids)
+                    self._index.add(ids[new], vectors[new])
+                self._changes += 1
+                if removals != self._removals:
+                    gone = [i for i in ids.tolist() if not self._is_stored(i)]
+                    self._index.remove(np.array(gone, np.int64))
+        except Exception:  # they are committed, as in `add`
+            log.exception("%d imported clips could not be added to the index.", len(ids))
+            self._missed.update(ids.tolist())
             return False
         return True
 

@@ -26,7 +26,7 @@ from app.domain import (
 )
 from app.errors import Conflict, Gone, Unavailable
 from app.library.answers import Answer, answer_of
-from app.library.files import as_json, to_json, write_result
+from app.library.files import as_json, sha256_of, to_json, write_result
 from app.library.hear import hear
 from app.library.library import Library
 from app.recogniser import Flow
@@ -70,7 +70,7 @@ def recognise(library: Library, posted: Posted) -> Answer:
         Unavailable: the database does not answer, the disk is full, or the service stops.
         ClientGone: the flow was cancelled; nothing is stored.
     """
-    file_sha256 = _sha256(posted.source)
+    file_sha256 = sha256_of(posted.source)
     if posted.idempotency_key is None:
         return _store(library, posted, file_sha256, "")
     fingerprint = _fingerprint(posted, file_sha256)
@@ -269,14 +269,6 @@ def _index(
             clip_id, one.new.recognition.embedding, removals=removals
         )
     return answer
-
-
-def _sha256(source: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while block := source.read(2**20):
-        digest.update(block)
-    source.seek(0)
-    return digest.hexdigest()
 
 
 def _fingerprint(posted: Posted, file_sha256: str) -> str:

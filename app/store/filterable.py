@@ -26,13 +26,13 @@ class Filterable(NamedTuple):
     """The fields of n clips that have one value each; every column is (n,)."""
 
     ids: Sequence[int]
-    emotions: Sequence[str]
-    confidences: Sequence[float]
+    emotions: Sequence[str | None]
+    confidences: Sequence[float | None]
     instants: NDArray[np.int64]  # recorded_at, else stored_at, in microseconds since 1970 UTC
     customers: Sequence[str | None]
     calls: Sequence[str | None]
     agents: Sequence[str | None]
-    files: Sequence[str]  # SHA-256
+    files: Sequence[str | None]  # SHA-256
 
 
 class Labels(NamedTuple):

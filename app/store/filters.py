@@ -50,7 +50,10 @@ def matches(clip: Clip, wanted: ClipFilter) -> bool:
     instant = fields.recorded_at or clip.stored_at
     return (
         (not wanted.emotions or clip.emotion in wanted.emotions)
-        and (wanted.min_confidence is None or clip.confidence >= wanted.min_confidence)
+        and (
+            wanted.min_confidence is None
+            or (clip.confidence is not None and clip.confidence >= wanted.min_confidence)
+        )
         and wanted.customer_id in (None, fields.customer_id)
         and wanted.call_id in (None, fields.call_id)
         and wanted.agent_id in (None, fields.agent_id)
