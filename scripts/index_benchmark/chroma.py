@@ -54,6 +54,7 @@ class Chroma:
     def use(self, setting: int) -> None:
         self._ef = setting
         self._collection.modify(configuration={"hnsw": {"ef_search": setting}})
+        self._server.restart()  # a graph that is loaded keeps the ef that it was loaded with
 
     def questions(self) -> tuple[Sequence[Any], Ids]:
         path = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 import subprocess
@@ -34,11 +35,20 @@ class Server:
         self._temporary = tempfile.TemporaryDirectory()
         self.directory = Path(self._temporary.name)
         self.port = free_port()
-        words = [word.format(port=self.port, directory=self.directory) for word in command]
+        self._command = [word.format(port=self.port, directory=self.directory) for word in command]
+        self._environment = os.environ | environment
+        self._start()
+        atexit.register(self.stop)
+
+    def _start(self) -> None:
         log = self.directory / "log"
-        with log.open("wb") as file:
+        with log.open("ab") as file:
             self._process = subprocess.Popen(
-                words, cwd=self.directory, env=os.environ | environment, stdout=file, stderr=file
+                self._command,
+                cwd=self.directory,
+                env=self._environment,
+                stdout=file,
+                stderr=file,
             )
         give_up = time.monotonic() + START_SECONDS
         while not self._listens():
@@ -51,14 +61,23 @@ class Server:
     def processes(self) -> list[int]:
         return descendants(self._process.pid)
 
+    def restart(self) -> None:
+        """End the process and start it anew on its files."""
+        self._end()
+        self._start()
+
     def stop(self) -> None:
+        """End the process and remove its files; once more does nothing."""
+        self._end()
+        self._temporary.cleanup()
+
+    def _end(self) -> None:
         self._process.terminate()
         try:
             self._process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._temporary.cleanup()
 
     def _listens(self) -> bool:
         with socket.socket() as probe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime as dt
 import json
 import shutil
@@ -23,6 +24,7 @@ from scripts.index_benchmark.attributes import PERCENT, Attributes, name
 from scripts.index_benchmark.dataset import BLOCK, Dataset
 
 ROWS_AT_ONCE = 2_000
+FILLING, FILLED = "filling", "filled"  # files that say how far an earlier run came
 SETTLED_POLLS = 3  # a second apart: the upkeep of an index begins a second after the start
 MODEL_SIZES = {256: "bundled", 768: "base", 1024: "large"}
 
@@ -44,33 +46,49 @@ def model_for(data: Dataset) -> str:
 class Service:
     """A running service whose clip i + 1 has the embedding `base[i]`, and its files.
 
-    `filled`, `rebuilt` and `started` are seconds: to write the database, from a start without a
-    snapshot to an index in its final form, and from a start with a snapshot to ready.
+    `filled`, `rebuilt` and `started` are seconds: to write the database (None: an earlier run
+    did), from a start without a snapshot to an index in its final form, and from a start with a
+    snapshot to ready, both with the loading of the model.
     """
 
     def __init__(self, data: Dataset, directory: Path, model: str | None = None) -> None:
-        """Uses what an earlier run filled in `directory`."""
+        """Uses what an earlier run filled in `directory`.
+
+        Raises:
+            SystemExit: something else is in `directory`.
+        """
         model = model or model_for(data)
         self._database = directory / "data" / "emoseek.db"
-        if not (directory / "filled").exists():
-            shutil.rmtree(directory, ignore_errors=True)
-            directory.mkdir(parents=True)
-            Running(directory, model).stop()  # makes the database and registers the model
-            begun = time.perf_counter()
-            fill(self._database, data.base)
-            self.filled: float | None = time.perf_counter() - begun
-            (directory / "filled").touch()
-        else:
-            self.filled = None
+        self.filled = self._make(directory, model, data.base)
         shutil.rmtree(directory / "data" / "index")
-        begun = time.perf_counter()
-        first = Running(directory, model)
-        self._settle(first, len(data.base))
-        self.rebuilt = time.perf_counter() - begun
+        first = self._run(directory, model)
+        self.rebuilt = first.ready + self._settle(first, len(data.base))
         first.stop()
-        self.running = Running(directory, model)
+        self.running = self._run(directory, model)
         self.started = self.running.ready
         self._settle(self.running, len(data.base))
+
+    def _make(self, directory: Path, model: str, base: Vectors) -> float | None:
+        """Seconds that filling a new database took; None where one was filled before."""
+        if (directory / FILLED).exists():
+            return None
+        if (directory / FILLING).exists():  # an earlier run was interrupted
+            shutil.rmtree(directory)
+        elif directory.exists():
+            raise SystemExit(f"{directory} is there and not of this program; name another")
+        directory.mkdir(parents=True)
+        (directory / FILLING).touch()
+        self._run(directory, model).stop()  # makes the database and registers the model
+        begun = time.perf_counter()
+        fill(self._database, base)
+        (directory / FILLED).touch()
+        return time.perf_counter() - begun
+
+    @staticmethod
+    def _run(directory: Path, model: str) -> Running:
+        running = Running(directory, model)
+        atexit.register(running.process.kill)  # where a failure keeps `stop` from being called
+        return running
 
     @property
     def port(self) -> int:
@@ -104,13 +122,17 @@ class Service:
         index: dict[str, Any] = running.client.get("/api/v1/status").json()["index"]
         return index
 
-    def _settle(self, running: Running, size: int) -> None:
-        """Wait until the index holds everything in the form that it goes on in."""
+    def _settle(self, running: Running, size: int) -> float:
+        """Wait until the index holds everything in the form that it goes on in; seconds to that."""
+        begun = settled = time.perf_counter()
         polls = 0
         while polls < SETTLED_POLLS:
             index = self._index(running)
             polls = polls + 1 if (index["state"], index["size"]) == ("ready", size) else 0
+            if polls <= 1:
+                settled = time.perf_counter()
             time.sleep(1)
+        return settled - begun
 
 
 def fill(database: Path, base: Vectors) -> None:

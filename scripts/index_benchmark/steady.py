@@ -22,7 +22,7 @@ def service(data: Dataset, told: Options, rate: float) -> None:
             print(f"database written in {running.filled:.1f} s")
         print(
             f"start without a snapshot to the index in its final form: {running.rebuilt:.1f} s "
-            f"({size / running.rebuilt:,.0f} clips/s)\n"
+            f"({size / running.rebuilt:,.0f} clips/s, the model's loading included)\n"
             f"start from the snapshot to ready: {running.started:.2f} s"
         )
         requests, truth = engine.questions()
