@@ -79,7 +79,9 @@ class Settings(BaseSettings):
         "fast", description="What runs the model: our own network, or FunASR's, one clip at a time."
     )
     device: str = Field(
-        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N."
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:(0|[1-9][0-9]{0,3}))?)$",
+        description="auto, cpu, cuda or cuda:N.",
     )
     dtype: Literal["auto", "fp32", "bf16", "int8"] = Field(
         "auto",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +29,20 @@ class Collector:
     The limit of `max_seconds` of the source is enforced block by block, and memory is bounded
     whatever it is: long waveforms lie in files in `scratch`, see Spool. `begin` comes first,
     then `take` for each block, then `finish`, and `close` whatever happened.
+
+    Args:
+        go_on: called before each block is taken; what it raises ends the work.
     """
 
-    def __init__(self, channel: Channel, max_seconds: float, scratch: Path | None = None) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        max_seconds: float,
+        scratch: Path | None = None,
+        go_on: Callable[[], None] = lambda: None,
+    ) -> None:
         self.max_seconds = max_seconds
+        self._go_on = go_on
         self._channel = channel
         self._rate = 0
         self._rate_changes = 0
@@ -70,6 +81,7 @@ class Collector:
         Raises TooLarge beyond the limit, NoAudio for samples that are not finite, Unavailable
         when the disk is full.
         """
+        self._go_on()
         _check_format(rate, block.shape[1])
         if rate != self._rate:
             self._rate_changes += 1

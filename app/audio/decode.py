@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +26,7 @@ def decode(
     channel: Channel = "mix",
     max_seconds: float,
     scratch: Path | None = None,
+    go_on: Callable[[], None] = lambda: None,
 ) -> Audio:
     """Decodes a WAV, FLAC, OGG (Vorbis, Opus), MP3, M4A or AAC file to 16 kHz waveforms.
 
@@ -35,8 +37,9 @@ def decode(
 
     At most `max_seconds` seconds of the source are accepted, whatever the file claims or
     unpacks to. A waveform of more than a minute is a read-only np.memmap of a file without a
-    name in `scratch` (None: the system's place for temporary files), which goes with it. Safe
-    to call from many threads, each with its own source.
+    name in `scratch` (None: the system's place for temporary files), which goes with it.
+    `go_on` is called for every block of samples; what it raises ends the work. Safe to call
+    from many threads, each with its own source.
 
     Raises NoAudio, UnsupportedAudio, TooLarge, InvalidParameter for a channel that the file
     does not have, and Unavailable when the disk is full.
@@ -47,7 +50,7 @@ def decode(
     sniffed = sniff(upload)
     if sniffed is None:
         raise UnsupportedAudio("The file is not WAV, FLAC, OGG, MP3, M4A or AAC audio.")
-    with contextlib.closing(Collector(channel, max_seconds, scratch)) as collector:
+    with contextlib.closing(Collector(channel, max_seconds, scratch, go_on)) as collector:
         if sniffed.container == "wav":
             riff = read_riff(upload)
             decoded = _decode_wav(source, riff, collector)

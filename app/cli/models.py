@@ -63,14 +63,8 @@ def list_models(hub: str | None, revision: str | None) -> None:
         if not places:
             _line(model_id, "", "not cached")
     _line(sources.BUNDLED_ID, _megabytes(size_on_disk(BUNDLED)), str(BUNDLED))
-    choice = sources.auto_choice(settings.hub, settings.model_revision)
-    title = hubs.HUBS[settings.hub].title
-    told = {
-        "cached": f"{sources.LARGE}, which is cached",
-        "download": f"{sources.LARGE}, which {title} would give",
-        "bundled": f"{sources.BUNDLED_ID}, because {title} does not answer",
-    }
-    click.echo(f"In a new database `auto` would be {told[choice]}.")
+    choice, reason = sources.auto_choice(settings.hub, settings.model_revision)
+    click.echo(f"In a new database `auto` would be {choice}, {reason}.")
 
 
 @models.command()
@@ -102,7 +96,8 @@ def check(model: str, hub: str | None, revision: str | None) -> None:
     click.echo(f"dimension   {checked.dimension}")
     click.echo(f"parameters  {checked.parameters:,}")
     click.echo(f"labels      {', '.join(label or '(unused)' for label in checked.labels)}")
-    click.echo(f"digest      {checked.digest} (fp32)")
+    for dtype, digest in checked.digests.items():
+        click.echo(f"digest {dtype} {digest}")
 
 
 def _settings(hub: str | None, revision: str | None) -> Settings:

@@ -8,7 +8,6 @@ import logging
 import socket
 import sys
 from pathlib import Path
-from types import FrameType
 
 import click
 
@@ -58,10 +57,10 @@ def serve(
     app = create_app(settings, lambda: Library(settings, ownership), fail)
 
     class Server(uvicorn.Server):
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             if app.state.library is not None:
-                app.state.library.gate.shut()  # who waits in the queue is told at once
-            super().handle_exit(sig, frame)
+                app.state.library.gate.shut()  # before connections are waited for
+            await super().shutdown(sockets)
 
     server = Server(
         uvicorn.Config(

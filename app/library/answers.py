@@ -14,7 +14,6 @@ from app.domain import (
     LABELS,
     SAMPLE_RATE,
     ClipRecognition,
-    DuplicateKind,
     Granularity,
     ModelInfo,
 )
@@ -25,7 +24,6 @@ Answer = dict[str, Any]
 
 
 def answer_of(
-    clip_id: int,
     new: clips.NewClip,
     recognised: ClipRecognition,
     result_dir: Path,
@@ -33,9 +31,8 @@ def answer_of(
     granularity: Granularity,
     embedding_saved: bool,
     model: ModelInfo,
-    same: tuple[int, DuplicateKind] | None,
 ) -> Answer:
-    """Args: same: the lowest clip that is the same file, and in what way."""
+    """The answer before the clip is stored: clip_id, duplicate_of and duplicate_kind are None."""
     answer: Answer = {
         "success": True,
         "result_dir": as_clients_see(result_dir),
@@ -46,14 +43,14 @@ def answer_of(
         "granularity": granularity,
         "embedding_saved": embedding_saved,
         "processed_audio_path": as_clients_see(result_dir / "processed_audio.wav"),
-        "clip_id": clip_id,
+        "clip_id": None,
         "indexed": new.indexable,
         "channel": new.channel,
         "duration": new.duration,
         "warnings": list(new.warnings),
         "model": dataclasses.asdict(model),
-        "duplicate_of": same[0] if same else None,
-        "duplicate_kind": same[1] if same else None,
+        "duplicate_of": None,
+        "duplicate_kind": None,
     }
     if embedding_saved:
         answer["embedding_path"] = as_clients_see(result_dir / "embedding.npy")

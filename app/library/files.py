@@ -12,6 +12,7 @@ import shutil
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -137,14 +138,19 @@ class ResultDirs:
         return removed
 
 
-def write_result(result_dir: Path, result: dict[str, Any]) -> None:
-    """Write result.json, a line for each field: the frames of an hour are two million numbers,
-    which indented would take many times the space and time."""
-    with (result_dir / "result.json").open("w", encoding="utf-8") as file:
-        for number, (name, value) in enumerate(result.items()):
-            file.write("{\n " if number == 0 else ",\n ")
-            file.write(f"{to_json(name)}: {to_json(value)}")
-        file.write("\n}\n")
+def as_json(result: Mapping[str, Any], encoded: Mapping[str, str]) -> str:
+    """A line for each field: the frames of an hour are two million numbers, which indented would
+    take many times the space and time.
+
+    Args:
+        encoded: by name, the JSON of those fields that were encoded before.
+    """
+    lines = (f"{to_json(name)}: {encoded.get(name) or to_json(result[name])}" for name in result)
+    return "{\n " + ",\n ".join(lines) + "\n}\n"
+
+
+def write_result(result_dir: Path, text: str) -> None:
+    (result_dir / "result.json").write_text(text, "utf-8")
 
 
 def remove_result_dir(result_dir: Path, clip_id: int) -> None:

@@ -43,7 +43,7 @@ class Gate:
             ClientGone: the flow was cancelled, before or while it waited.
         """
         with self._lock:
-            self._check(flow)
+            self.check(flow)
             if self._inside + len(self._waiting) >= self._places:
                 raise QueueFull(
                     "All recognitions and the queue behind them are busy; try again after "
@@ -58,20 +58,28 @@ class Gate:
                 self._inside -= 1
                 self._wake()
 
-    def check(self) -> None:
-        """For those inside who have long to go. Raises Unavailable once the gate is closed."""
+    def check(self, flow: Flow) -> None:
+        """For those inside who have long to go.
+
+        Raises:
+            Unavailable: the gate is closed.
+            ClientGone: the flow was cancelled.
+        """
         if self._closed:
             raise Unavailable("The service is stopping.")
+        flow.check()
 
     def shut(self) -> None:
-        """Admit nobody any more, those who wait included. Safe in a signal handler."""
-        self._closed = True
+        """Admit nobody any more; those who wait are told now. Not for a signal handler, which may
+        interrupt a thread that holds the lock."""
+        with self._lock:
+            self._closed = True
+            self._wake()
 
     def close(self) -> None:
         """Admit nobody any more, and wait for those inside."""
         self.shut()
         with self._lock:
-            self._wake()
             self._left.wait_for(lambda: self._inside == 0 and not self._waiting)
 
     def _wait(self, flow: Flow) -> None:
@@ -83,7 +91,7 @@ class Gate:
         flow.on_cancel(self._wake_cancelled)
         try:
             turn.wait_for(may_go_on)
-            self._check(flow)
+            self.check(flow)
         finally:
             del self._waiting[flow]
             self._wake()
@@ -99,7 +107,3 @@ class Gate:
         with self._lock:
             if flow in self._waiting:
                 self._waiting[flow].notify()
-
-    def _check(self, flow: Flow) -> None:
-        self.check()
-        flow.check()

@@ -170,8 +170,8 @@ class LiveIndex:
     def audit(self) -> None:
         """Make up for whatever the store and the index differ in, if they do."""
         with self._store.read() as session:
-            stored = embeddings.count_indexable(session, self._model_row)
-        if stored == len(self) + len(self._unfit):
+            stored = embeddings.indexable_ids(session, self._model_row)
+        if np.array_equal(stored, np.union1d(self._index.ids(), sorted(self._unfit))):
             return
         with self._changing:
             self._unfit.clear()  # some may have been deleted; those that are left are found again

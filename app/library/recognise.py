@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from app.audio import blocks, decode, samples_sha256
+from app.audio import blocks, samples_sha256
 from app.domain import (
     SAMPLE_RATE,
     Audio,
@@ -26,9 +26,10 @@ from app.domain import (
 )
 from app.errors import Conflict, Gone, Unavailable
 from app.library.answers import Answer, answer_of
-from app.library.files import sha256_of, write_result
+from app.library.files import as_json, sha256_of, to_json, write_result
+from app.library.hear import hear
 from app.library.library import Library
-from app.recogniser import Flow, recognise_clip
+from app.recogniser import Flow
 from app.store import Session, clips, idempotency
 
 log = logging.getLogger(__name__)
@@ -89,13 +90,15 @@ def recognise(library: Library, posted: Posted) -> Answer:
 
 def _store(library: Library, posted: Posted, file_sha256: str, fingerprint: str) -> Answer:
     with library.gate.admit(posted.flow):
-        audio = decode(
+        frames = posted.granularity == "frame"
+        audio, recognised = hear(
+            library,
             posted.source,
-            channel=posted.channel,
-            max_seconds=library.settings.max_seconds,
-            scratch=library.settings.data_dir,
+            posted.channel,
+            posted.flow,
+            frame_scores=frames,
+            frame_embeddings=frames and posted.extract_embedding,
         )
-        recognised = _recognise(library, posted, audio)
         heard: list[_Heard] = []
         try:
             for channel, waveform, found in zip(
@@ -118,26 +121,6 @@ def _store(library: Library, posted: Posted, file_sha256: str, fingerprint: str)
             raise
         _settle(library, heard)
         return _index(library, posted, heard, clip_ids, answer, removals)
-
-
-def _recognise(library: Library, posted: Posted, audio: Audio) -> list[ClipRecognition]:
-    def go_on() -> None:
-        library.gate.check()
-        posted.flow.check()
-
-    frames = posted.granularity == "frame"
-    return [
-        recognise_clip(
-            library.recogniser,
-            waveform,
-            posted.flow,
-            frame_scores=frames,
-            frame_embeddings=frames and posted.extract_embedding,
-            scratch=library.settings.data_dir,
-            go_on=go_on,
-        )
-        for waveform in audio.waveforms
-    ]
 
 
 def _is_stored(library: Library, result_dir: str) -> bool | None:
@@ -224,44 +207,47 @@ def _commit(
     library: Library, posted: Posted, heard: list[_Heard], fingerprint: str
 ) -> tuple[Answer, list[int]]:
     """One transaction for all channels, their result files and the remembered answer."""
-    answers: list[Answer] = []
-    clip_ids: list[int] = []
+    answers = [
+        answer_of(
+            one.new,
+            one.recognised,
+            one.result_dir,
+            granularity=posted.granularity,
+            embedding_saved=posted.extract_embedding,
+            model=library.recogniser.info,
+        )
+        for one in heard
+    ]
+    # Frames of an hour take a second to encode, and whoever else writes waits for us below.
+    encoded = [{"frames": to_json(its["frames"])} if "frames" in its else {} for its in answers]
     with library.store.write() as session:
-        for one in heard:
-            clip_id, answer = _add(library, session, posted, one)
-            clip_ids.append(clip_id)
-            answers.append(answer)
-        answer = answers[0]
+        clip_ids = [_add(session, one.new, its) for one, its in zip(heard, answers, strict=True)]
         if posted.channel == "split":
-            answer["channels"] = {"right": answers[1]}
-        for one, its in zip(heard, answers, strict=True):
-            write_result(one.result_dir, its)
+            answers[0]["channels"] = {"right": answers[1]}
+            encoded[0]["channels"] = f'{{"right": {as_json(answers[1], encoded[1])}}}'
+        texts = [as_json(its, large) for its, large in zip(answers, encoded, strict=True)]
+        for one, text in zip(heard, texts, strict=True):
+            write_result(one.result_dir, text)
         if posted.idempotency_key is not None:
             idempotency.remember(
                 session,
                 posted.idempotency_key,
                 fingerprint,
                 clip_ids,
-                answer,
+                texts[0],
                 heard[0].new.stored_at,
             )
-    return answer, clip_ids
+    return answers[0], clip_ids
 
 
-def _add(library: Library, session: Session, posted: Posted, one: _Heard) -> tuple[int, Answer]:
-    new = one.new
+def _add(session: Session, new: clips.NewClip, answer: Answer) -> int:
+    """Store a clip and complete its answer; returns its id."""
     same = clips.same_file(session, new.file_sha256, new.audio_sha256, new.channel)
     clip_id = clips.add(session, new)
-    return clip_id, answer_of(
-        clip_id,
-        new,
-        one.recognised,
-        one.result_dir,
-        granularity=posted.granularity,
-        embedding_saved=posted.extract_embedding,
-        model=library.recogniser.info,
-        same=same,
-    )
+    answer["clip_id"] = clip_id
+    if same is not None:
+        answer["duplicate_of"], answer["duplicate_kind"] = same
+    return clip_id
 
 
 def _index(

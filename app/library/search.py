@@ -7,11 +7,11 @@ from typing import BinaryIO
 
 import numpy as np
 
-from app.audio import decode
 from app.domain import Channel, Clip, ClipFilter, Embedding
 from app.errors import InvalidParameter, NotIndexed
+from app.library.hear import hear
 from app.library.library import Library
-from app.recogniser import Flow, recognise_clip
+from app.recogniser import Flow
 from app.store import clips
 
 
@@ -72,15 +72,7 @@ def by_audio(
     if channel == "split":
         raise InvalidParameter("channel", "a search hears one channel: mix, left or right.")
     with library.gate.admit(flow):
-        audio = decode(
-            source,
-            channel=channel,
-            max_seconds=library.settings.max_seconds,
-            scratch=library.settings.data_dir,
-        )
-        heard = recognise_clip(
-            library.recogniser, audio.waveforms[0], flow, go_on=library.gate.check
-        )
+        _, [heard] = hear(library, source, channel, flow)
     return _nearest(library, heard.recognition.embedding, wanted)
 
 

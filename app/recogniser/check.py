@@ -22,7 +22,7 @@ class Checked:
     dimension: int
     parameters: int
     labels: tuple[str | None, ...]
-    digest: str  # of the fp32 class
+    digests: dict[str, str]  # as databases record them, by arithmetic
 
 
 def check(directory: Path) -> Checked:
@@ -38,5 +38,5 @@ def check(directory: Path) -> Checked:
         dimension=read.dimension,
         parameters=sum(weights.taken.values()),
         labels=tuple(None if column is None else LABELS[column] for column in read.columns),
-        digest=read.digest("fp32"),
+        digests={dtype: read.digest(dtype) for dtype in model_dir.ARITHMETICS},
     )

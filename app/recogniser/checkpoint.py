@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from app.errors import ModelError
+from app.recogniser.model_dir import PULL_AGAIN
 
 NESTINGS = ("state_dict", "model_state_dict", "model")  # where checkpoints keep their weights
 PREFIXES = ("", "d2v_model.", "module.")
@@ -75,4 +76,6 @@ def _load(path: Path) -> object:
             mapped = file.read(2) == b"PK"  # files of torch before 1.6 cannot be mapped
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as exc:  # torch raises many kinds for a file that is not a checkpoint
-        raise ModelError("model.pt is not a checkpoint of plain tensors.") from exc
+        raise ModelError(
+            f"{path} is not a checkpoint of plain tensors, or is damaged. {PULL_AGAIN}"
+        ) from exc

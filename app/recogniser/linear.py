@@ -17,6 +17,8 @@ from torch import Tensor
 for cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
     os.environ.setdefault(cache, "64")
 
+INT8_ROWS = 32  # at least, of an 8-bit product: on CUDA PyTorch refuses 16 and fewer
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Placement:
@@ -45,8 +47,8 @@ class Linear(Protocol):
     """x (M, K) → x·Wᵀ + b (M, N), the product in the placement's arithmetic.
 
     A layer keeps the checkpoint's weight until its first call. Then it rounds it, and takes what
-    the rounding does to the mean of its input out of the bias ("bias correction", Nagel et al.,
-    "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019): an
+    the rounding does to the mean row of that call's input out of the bias ("bias correction", Nagel
+    et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019): an
     error common to all clips, and with bf16 weights the larger part of it.
     """
 
@@ -167,5 +169,6 @@ class Int8Linear(Fitted):
         self._fit(x)
         scale = x.abs().amax(1, keepdim=True).float().clamp_min(1e-12) / 127  # (M, 1)
         integers = (x / scale).round_().to(torch.int8)
-        product = torch._int_mm(integers, self._weight).float()
+        padded = F.pad(integers, (0, 0, 0, max(0, INT8_ROWS - len(x))))
+        product = torch._int_mm(padded, self._weight)[: len(x)].float()
         return product.mul_(scale).mul_(self._scale).add_(self._bias)

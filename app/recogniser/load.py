@@ -119,9 +119,9 @@ def _dtype(
 ) -> str:
     """What `auto` means here: the arithmetic that the database's clips were embedded in, else
     the fastest one that the processor has for a network of this size."""
-    chosen = settings.dtype
+    chosen: str = settings.dtype
     if chosen == "auto" and decided is not None:
-        for dtype in ("fp32", "bf16", "int8"):
+        for dtype in model_dir.ARITHMETICS:
             if decided.digest == directory.digest(dtype):
                 chosen = dtype
     if settings.runtime == "funasr" and chosen == "int8":
@@ -136,9 +136,13 @@ def _dtype(
 
 
 def _device(setting: str) -> str:
-    available = torch.cuda.is_available()
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if setting == "auto":
-        return "cuda" if available else "cpu"
-    if setting.startswith("cuda") and not available:
+        return "cuda" if gpus else "cpu"
+    if setting == "cpu":
+        return setting
+    if not gpus:
         raise SettingsError(f"EMOSEEK_DEVICE is {setting}, and no CUDA device is available.")
+    if int(setting.partition(":")[2] or 0) >= gpus:
+        raise SettingsError(f"EMOSEEK_DEVICE is {setting}, and the last one is cuda:{gpus - 1}.")
     return setting

@@ -15,6 +15,8 @@ from app.domain import HOP, LABELS, WINDOW
 from app.errors import ModelError
 
 BUNDLED = Path(__file__).parent / "bundled"
+ARITHMETICS = ("fp32", "bf16", "int8")  # each has embeddings, and so a digest, of its own
+PULL_AGAIN = "If it was downloaded, `emoseek models pull ID` fetches it anew."
 UNUSED_PREFIX = "unuse"  # stale token files name labels so; their logits do not count
 
 ConvSpec = tuple[tuple[int, int, int], ...]  # (channels, kernel, stride) of each layer
@@ -76,8 +78,13 @@ def read(path: Path) -> ModelDirectory:
 def _contents(path: Path) -> bytes:
     digests = []
     for name in ("model.pt", "config.yaml", "tokens.txt"):
-        with (path / name).open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").digest())
+        try:
+            with (path / name).open("rb") as file:
+                digests.append(hashlib.file_digest(file, "sha256").digest())
+        except OSError as exc:
+            raise ModelError(
+                f"{path / name} cannot be read ({exc.strerror}). {PULL_AGAIN}"
+            ) from exc
     return b"".join(digests)
 
 

@@ -145,15 +145,18 @@ class Recogniser:
                 sharing = min(len(self._workers), self._busy + len(self._queue))
             torch.set_num_threads(max(1, self._cores // sharing))  # of this worker's products
             started = time.thread_time()
+            refusal: BaseException = _no_memory()  # made while there is some
             # From here on nobody can cancel these.
             taken = [turn for turn in taken if turn.future.set_running_or_notify_cancel()]
             try:
                 self._encode(taken)
-            except BaseException as exc:  # no memory even to say so; this thread must go on
+            except BaseException as exc:  # beside the encoder; this thread must go on
+                if not _out_of_memory(exc):
+                    refusal = exc.with_traceback(None)
                 for turn in taken:
                     if not turn.future.done():
-                        turn.future.set_exception(exc.with_traceback(None))
-            del taken  # a worker that waits keeps no audio
+                        turn.future.set_exception(refusal)
+            del taken, refusal  # a worker that waits keeps no audio
             with self._changed:
                 self._busy -= 1
                 self._cpu_seconds += time.thread_time() - started
@@ -216,15 +219,17 @@ def _refusal(failure: Exception) -> EmoseekError:
     if isinstance(failure, EmoseekError):
         return failure
     refusal: EmoseekError = (
-        Unavailable("There is not enough memory to hear this audio now; try again later.")
-        if _out_of_memory(failure)
-        else EmoseekError("The model failed on this audio.")
+        _no_memory() if _out_of_memory(failure) else EmoseekError("The model failed on this audio.")
     )
     refusal.__cause__ = failure
     return refusal
 
 
-def _out_of_memory(failure: Exception) -> bool:
+def _no_memory() -> Unavailable:
+    return Unavailable("There is not enough memory to hear this audio now; try again later.")
+
+
+def _out_of_memory(failure: BaseException) -> bool:
     """PyTorch has no class for a CPU that is out of memory."""
     return isinstance(failure, MemoryError | torch.OutOfMemoryError) or (
         isinstance(failure, RuntimeError) and "DefaultCPUAllocator" in str(failure)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import re
 from pathlib import Path
-from typing import Literal
 
 from app.errors import ModelError
 from app.recogniser.hubs import HUBS, MODELSCOPE_IDS, CannotDownload, Hub, Progress, cache, probe
@@ -17,7 +17,8 @@ LARGE = "iic/emotion2vec_plus_large"
 PUBLISHED = (LARGE, "iic/emotion2vec_plus_base", "iic/emotion2vec_plus_seed")
 BUNDLED_ID = "emoseek/bundled"
 
-_MODEL_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
+_PART = r"[A-Za-z0-9_][\w.-]{0,95}"  # longer names would not do as names of files
+_MODEL_ID = re.compile(f"{_PART}/{_PART}", re.ASCII)
 
 log = logging.getLogger(__name__)
 
@@ -91,13 +92,14 @@ def pull(model_id: str, hub_name: str, revision: str | None) -> Source:
     log.info("Asking %s for %s.", hub.title, _at(model_id, revision))
     wanted = revision or hub.default_revision
     try:
-        listing = hub.listing(model_id, wanted)
-        missing = set(REQUIRED_FILES) - {file.name for file in listing.files}
-        if missing:
-            raise CannotDownload(f"it is no emotion2vec model, there is no {min(missing)} in it")
-        with Progress(model_id) as progress:
-            path = hub.fetch(model_id, wanted, listing, progress)
-        cache.remember(hub, model_id, revision, path, listing)
+        with cache.locked(hub, model_id):
+            listing = hub.listing(model_id, wanted)
+            missing = set(REQUIRED_FILES) - {file.name for file in listing.files}
+            if missing:
+                raise CannotDownload(f"it is no emotion2vec model, no {min(missing)} is in it")
+            with Progress(model_id) as progress:
+                path = hub.fetch(model_id, wanted, listing, progress)
+            cache.remember(hub, model_id, revision, path, listing)
     except CannotDownload as exc:
         raise ModelError(
             f"{_at(model_id, revision)} could not be downloaded from {hub.title}: {exc}."
@@ -118,24 +120,27 @@ def hub_id(setting: str) -> str:
     """
     if not _MODEL_ID.fullmatch(setting):
         raise ModelError(
-            f"{setting!r} is neither a directory nor a model id such as {LARGE} (EMOSEEK_MODEL)."
+            f"{setting[:200]!r} is neither a directory nor a model id such as {LARGE} "
+            "(EMOSEEK_MODEL)."
         )
     return MODELSCOPE_IDS.get(setting, setting)
 
 
-def auto_choice(hub_name: str, revision: str | None) -> Literal["cached", "download", "bundled"]:
-    """What `auto` is in a new database: the large model if it is cached or its hub answers."""
+def auto_choice(hub_name: str, revision: str | None) -> tuple[str, str]:
+    """What `auto` is in a new database, a model's id, and why, to stand after a comma."""
     hub = HUBS[hub_name]
     if cache.find(hub, LARGE, revision):
-        return "cached"
-    return "download" if probe.answers(hub, LARGE, revision) else "bundled"
+        return LARGE, "which is cached"
+    if refusal := probe.refusal(hub, LARGE, revision):
+        return BUNDLED_ID, f"because {refusal}"
+    return LARGE, f"which {hub.title} would give"
 
 
 def _first_choice(hub: Hub, revision: str | None) -> Source:
     if source := cached(LARGE, hub.setting, revision):
         return source
-    reason = f"{hub.title} does not answer"
-    if probe.answers(hub, LARGE, revision):
+    reason = probe.refusal(hub, LARGE, revision)
+    if reason is None:
         try:
             return pull(LARGE, hub.setting, revision)
         except ModelError as exc:
@@ -155,7 +160,7 @@ def _first_choice(hub: Hub, revision: str | None) -> Source:
 def _local(setting: str) -> Source | None:
     if setting in ("bundled", BUNDLED_ID):
         return Source(BUNDLED_ID, BUNDLED)
-    if Path(setting).is_dir():
+    if os.path.isdir(setting):  # Path's raises for a name that is too long
         return Source(str(Path(setting).resolve()), Path(setting).resolve())
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 import threading
 import time
@@ -40,6 +41,7 @@ class Store:
             pool_size=10,
             max_overflow=30,
             hide_parameters=True,  # customers' names belong in no log
+            json_serializer=_json,
         )
         self.dialect = self._engine.dialect.name
         # SQLite has one writer. Waiting for a lock is fair and prompt; SQLite's busy handler
@@ -196,6 +198,11 @@ def _unavailable() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as exc:
         raise Unavailable("The database does not answer; try again later.") from exc
+
+
+def _json(value: Any) -> str:
+    """Of a column of JSON; what is a string is encoded already."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

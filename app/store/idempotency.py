@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, or_, update
+from sqlalchemy import delete, insert, or_, update
 from sqlalchemy.orm import Session
 
 from app.store.tables import IdempotencyRow
@@ -34,13 +34,17 @@ def remember(
     key: str,
     fingerprint: str,
     clip_ids: Sequence[int],
-    answer: dict[str, Any],
+    answer: str,
     now: dt.datetime,
 ) -> None:
-    """Keep an answer in the transaction that stores its clips (two ids for a split call)."""
+    """Keep an answer in the transaction that stores its clips (two ids for a split call).
+
+    Args:
+        answer: its JSON; to encode a large one here would keep other writers waiting.
+    """
     expire(session, now)
-    session.add(
-        IdempotencyRow(
+    session.execute(
+        insert(IdempotencyRow).values(
             key=key,
             fingerprint=fingerprint,
             created_at=now,

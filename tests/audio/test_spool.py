@@ -182,3 +182,24 @@ def test_a_long_resampled_file_is_as_it_would_be_in_memory(tmp_path: Path) -> No
     assert isinstance(whole, np.memmap)
     assert len(whole) == 90 * RATE
     assert np.array_equal(whole[: 19 * RATE], part[: 19 * RATE])
+
+
+class GivenUp(Exception):
+    """What a caller's go_on raises."""
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG"])
+def test_long_audio_is_given_up_on_the_way(tmp_path: Path, kind: str) -> None:
+    subtype = "VORBIS" if kind == "OGG" else "PCM_16"
+    content = opened(written(NOISE, RATE, kind, subtype))
+    asked = 0
+
+    def go_on() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 20:
+            raise GivenUp
+
+    with pytest.raises(GivenUp):
+        decode(content, max_seconds=99, scratch=tmp_path, go_on=go_on)
+    assert asked == 20

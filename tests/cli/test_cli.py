@@ -179,10 +179,10 @@ def test_ingest_stopped_and_run_again_stores_once(
         content = (audio / "calm_voice_a.flac").read_bytes()
         (folder / f"{number:03}.flac").write_bytes(content)
     command = [Path(sys.executable).with_name("emoseek"), "ingest", folder, "--url", service.url]
-    ingest = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    ingest = subprocess.Popen([*command, "--parallel", "1"], stdout=subprocess.PIPE, text=True)
     while service.get("/clips/count").json()["count"] < 5:
         time.sleep(0.01)
-    ingest.send_signal(signal.SIGINT)
+    ingest.send_signal(signal.SIGTERM)  # a SIGINT is ignored below a shell in the background
     output, _ = ingest.communicate(timeout=60)
     assert ingest.returncode == 1
     assert "not tried" in output

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from app.domain import LABELS
-from app.recogniser.model_dir import BUNDLED
+from app.recogniser.model_dir import BUNDLED, read
 from app.recogniser.sources import LARGE, PUBLISHED
 from tests.cli.test_cli import run
 from tests.recogniser.conftest import caches, server
@@ -30,6 +30,8 @@ def test_pull_list_and_check(server: HubServer, tmp_path: Path) -> None:
     ]
     assert listed.stdout.count("not cached") == 3
     assert "which ModelScope would give" in listed.stdout
+    listed = run("models", "list", "--revision", "v9", cwd=tmp_path)
+    assert "because ModelScope has no such model or revision." in listed.stdout
     pulled = run("models", "pull", cwd=tmp_path)
     assert pulled.returncode == 0, pulled.stderr
     assert pulled.stdout.startswith(f"{LARGE} is in ")
@@ -51,7 +53,9 @@ def test_pull_list_and_check(server: HubServer, tmp_path: Path) -> None:
     assert lines["labels"] == ", ".join(LABELS)
     assert int(lines["parameters"].replace(",", "")) > 1_000_000
     of_bundled = run("models", "check", "bundled", cwd=tmp_path).stdout.splitlines()
-    assert f"digest      {lines['digest']}" in of_bundled
+    for dtype in ("fp32", "bf16", "int8"):
+        assert f"digest {dtype} {read(BUNDLED).digest(dtype)}" in of_bundled
+        assert f"digest {dtype} {read(BUNDLED).digest(dtype)}" in checked.stdout.splitlines()
     assert run("models", "check", BASE, cwd=tmp_path).returncode == 1
     assert run("models", "check", BASE, cwd=tmp_path, EMOSEEK_HUB="huggingface").returncode == 0
 

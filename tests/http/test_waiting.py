@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -144,6 +145,20 @@ def test_a_hang_up_while_being_heard(hold: Callable[..., Held]) -> None:
     assert held.stored() == 0
     assert held.service.post_bytes(pcm(0.3)).ok
     assert held.stored() == 1
+
+
+def test_a_stop_tells_those_who_wait_while_others_are_heard(hold: Callable[..., Held]) -> None:
+    held = hold(EMOSEEK_MAX_CONCURRENCY="1", EMOSEEK_QUEUE_LENGTH="2")
+    first, waiting = held.occupy(), [held.connect(), held.connect()]
+    wait_for(lambda: held.now("queued") == 2)
+    assert held.service.process is not None
+    held.service.process.send_signal(signal.SIGTERM)
+    for client in waiting:
+        client.settimeout(20)  # the first is heard until it is released
+        with client:
+            assert client.recv(100).startswith(b"HTTP/1.1 503 ")
+    held.release()
+    is_answered(first)
 
 
 def test_a_hang_up_frees_the_idempotency_key(hold: Callable[..., Held]) -> None:

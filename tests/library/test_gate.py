@@ -67,10 +67,13 @@ def test_those_who_wait_are_told_of_a_stop() -> None:
     while gate.waiting < 3:
         time.sleep(0.001)
     gate.shut()
+    for thread in threads[1:]:  # while nobody has left
+        thread.join(timeout=10)
+    told_before = list(told)
     leave.set()
     for thread in threads:
         thread.join()
-    assert told == [True, True, True]
+    assert told_before == told == [True, True, True]
 
 
 def test_closing_waits_for_those_inside_and_admits_no_more() -> None:

@@ -166,6 +166,16 @@ def test_an_audit_finds_what_the_index_lacks(rig: Rig) -> None:
     rig.check()
 
 
+def test_an_audit_compares_ids_and_not_their_number(rig: Rig) -> None:
+    gone = rig.add()
+    rig.add()
+    rig.commit()
+    rig.delete(gone)
+    assert len(rig.index) == len(rig.embeddings)
+    rig.index.audit()
+    rig.check()
+
+
 def test_a_clip_deleted_before_its_add_is_not_added(rig: Rig) -> None:
     removals = rig.index.removals
     clip_id = rig.commit()

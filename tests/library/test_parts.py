@@ -59,7 +59,7 @@ class TestResultDirs:
 
     def test_another_clips_directory_is_not_removed(self, tmp_path: Path) -> None:
         path = ResultDirs(tmp_path, 1).create(WAVEFORM, np.zeros(3, np.float32))
-        write_result(path, {"clip_id": 7})
+        write_result(path, '{"clip_id": 7}')
         remove_result_dir(path, 8)
         assert (path / "embedding.npy").exists()
         remove_result_dir(path, 7)
@@ -70,7 +70,7 @@ class TestResultDirs:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = ResultDirs(tmp_path, 1).create(WAVEFORM, None)
-        write_result(path, {"clip_id": 7})
+        write_result(path, '{"clip_id": 7}')
 
         def interrupted(directory: Path) -> None:
             (directory / "result.json").unlink()
@@ -84,7 +84,7 @@ class TestResultDirs:
         assert list(tmp_path.iterdir()) == []
 
     def test_no_other_directory_is_ever_removed(self, tmp_path: Path) -> None:
-        write_result(tmp_path, {"clip_id": 7})
+        write_result(tmp_path, '{"clip_id": 7}')
         remove_result_dir(tmp_path, 7)
         assert tmp_path.exists()
 

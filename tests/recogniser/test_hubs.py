@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import termios
-from pathlib import Path
 
 import pytest
 
@@ -15,10 +14,9 @@ from app.errors import ModelError
 from app.recogniser import hubs
 from app.recogniser.hubs import progress
 from app.recogniser.hubs.contract import WANTED_FILES
-from app.recogniser.model_dir import BUNDLED
 from app.recogniser.sources import LARGE, Source, cached, find, pull
 from tests.conftest import ROOT
-from tests.recogniser.hub_server import Files, HubServer, bundled_files, write
+from tests.recogniser.hub_server import Files, HubServer, bundled_files
 
 pytestmark = pytest.mark.parametrize("hub", ["modelscope", "huggingface"])
 
@@ -43,17 +41,6 @@ def emoseek(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
         timeout=120,
         check=False,
     )
-
-
-def update_as_another_program(hub: str) -> None:
-    """Download the large model as FunASR and others do."""
-    library = {
-        "modelscope": "from modelscope.hub.snapshot_download import snapshot_download;"
-        "snapshot_download('iic/emotion2vec_plus_large')",
-        "huggingface": "from huggingface_hub import snapshot_download;"
-        "snapshot_download('emotion2vec/emotion2vec_plus_large')",
-    }
-    subprocess.run([sys.executable, "-c", library[hub]], check=True, timeout=120)
 
 
 def test_a_model_is_downloaded_once(server: HubServer, hub: str) -> None:
@@ -123,31 +110,6 @@ def test_a_file_that_always_arrives_damaged_is_refused(server: HubServer, hub: s
     assert same(find(LARGE, None, hub, None), server.revisions["main"])
 
 
-@pytest.mark.parametrize("name", ["model.pt", "config.yaml"])
-def test_a_cached_file_that_changed_is_noticed_and_mended(
-    server: HubServer, hub: str, name: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = pull(LARGE, hub, None).path / name
-    content = path.read_bytes()
-    path.write_bytes(content[:-1] + b"?")
-    assert cached(LARGE, hub, None) is None
-    assert f"{name} in the cache is not as it was downloaded" in caplog.text
-    path.write_bytes(content[:-1])
-    assert cached(LARGE, hub, None) is None
-    server.ranges.clear()
-    assert same(find(LARGE, None, hub, None), server.revisions["main"])
-    assert {fetched for fetched, _ in server.ranges} == {name}
-
-
-def test_a_copied_cache_is_as_good(server: HubServer, hub: str) -> None:
-    """Times of change differ there; contents count."""
-    source = pull(LARGE, hub, None)
-    for name in WANTED_FILES:
-        os.utime(source.path / name, (1, 1))
-    server.stop()
-    assert cached(LARGE, hub, None) == source
-
-
 def test_a_model_that_the_hub_does_not_have(server: HubServer, hub: str) -> None:
     with pytest.raises(ModelError, match=r"nobody/nothing could not be.*has no such model"):
         find("nobody/nothing", None, hub, None)
@@ -172,43 +134,6 @@ def test_a_model_of_another_kind(server: HubServer, hub: str) -> None:
     assert server.ranges == []
 
 
-def test_a_pinned_revision(server: HubServer, hub: str) -> None:
-    server.revisions["v1"] = bundled_files() | {"configuration.json": b"{}"}
-    newest = find(LARGE, None, hub, None)
-    assert cached(LARGE, hub, "v1") is None
-    pinned = find(LARGE, None, hub, "v1")
-    assert same(pinned, server.revisions["v1"])
-    assert same(newest, server.revisions["main"])
-    with pytest.raises(ModelError, match="at v9 could not be downloaded"):
-        find(LARGE, None, hub, "v9")
-    server.stop()
-    assert find(LARGE, None, hub, "v1") == pinned
-    assert find(LARGE, None, hub, None) == newest
-
-
-def test_a_branch_that_moves_on_changes_nothing_until_pulled(server: HubServer, hub: str) -> None:
-    before = server.revisions["main"]
-    find(LARGE, None, hub, None)
-    server.revisions["main"] = after = bundled_files() | {"configuration.json": b'{"new": 1}'}
-    assert same(find(LARGE, None, hub, None), before)
-    assert same(pull(LARGE, hub, None), after)
-    assert same(find(LARGE, None, hub, None), after)
-
-
-def test_another_program_cannot_change_the_model_unnoticed(server: HubServer, hub: str) -> None:
-    """Hugging Face's cache keeps both revisions, ModelScope's only the newer one."""
-    before = server.revisions["main"]
-    source = pull(LARGE, hub, None)
-    server.revisions["main"] = bundled_files() | {"configuration.json": b'{"new": 1}'}
-    update_as_another_program(hub)
-    found = cached(LARGE, hub, None)
-    if hub == "modelscope":
-        assert found is None
-    else:
-        assert found == source
-        assert same(found, before)
-
-
 def test_without_a_network_a_pinned_model_says_what_to_do(
     caches: dict[str, str], hub: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,38 +143,6 @@ def test_without_a_network_a_pinned_model_says_what_to_do(
         find(LARGE, None, hub, None)
     for words in ("does not answer", f"emoseek models pull {LARGE}", "a directory", "`bundled`"):
         assert words in refused.value.detail
-
-
-def test_a_cache_that_another_program_filled(caches: dict[str, str], hub: str) -> None:
-    """Without our note of it, complete directories are taken, incomplete ones are not."""
-    if hub == "modelscope":
-        top = Path(caches["MODELSCOPE_CACHE"])
-        places = [
-            top / "hub" / "iic" / "emotion2vec_plus_large",
-            top / "hub" / "models" / "iic" / "emotion2vec_plus_large",
-            top / "models" / "iic--emotion2vec_plus_large" / "snapshots" / "master",
-        ]
-    else:
-        folder = Path(caches["HF_HUB_CACHE"]) / "models--emotion2vec--emotion2vec_plus_large"
-        places = [folder / "snapshots" / ("a" * 40)]
-        (folder / "refs").mkdir(parents=True)
-        (folder / "refs" / "main").write_text("a" * 40)
-    for place in places:  # the likelier last
-        write(bundled_files(), place)
-        assert cached(LARGE, hub, None) == Source(LARGE, place)
-        assert cached(LARGE, hub, "v1") is None
-    for place in places:
-        (place / "model.pt").unlink()
-    assert cached(LARGE, hub, None) is None
-
-
-def test_what_another_program_cached_is_not_downloaded_again(server: HubServer, hub: str) -> None:
-    update_as_another_program(hub)
-    server.ranges.clear()
-    source = find(LARGE, None, hub, None)
-    assert source.path.joinpath("model.pt").read_bytes() == (BUNDLED / "model.pt").read_bytes()
-    assert pull(LARGE, hub, None) == source
-    assert server.ranges == []
 
 
 def test_a_log_shows_how_far_a_download_is(

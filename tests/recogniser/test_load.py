@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from app.domain import ModelInfo
 from app.errors import ModelError, SettingsError
 from app.recogniser import load
 from app.recogniser.architecture import Architecture
+from app.recogniser.load import _device
 from app.recogniser.model_dir import BUNDLED, read
 from app.settings import load_settings
 
@@ -47,6 +51,43 @@ def test_funasr_has_no_int8(decided: str | None, dtype: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("gpus", "setting", "device"),
+    [(0, "auto", "cpu"), (2, "auto", "cuda"), (2, "cpu", "cpu"), (2, "cuda:1", "cuda:1")],
+)
+def test_the_device(monkeypatch: pytest.MonkeyPatch, gpus: int, setting: str, device: str) -> None:
+    there_are(gpus, monkeypatch)
+    assert _device(setting) == device
+
+
+@pytest.mark.parametrize(
+    ("gpus", "setting", "told"),
+    [
+        (0, "cuda", "no CUDA device"),
+        (0, "cuda:0", "no CUDA device"),
+        (2, "cuda:2", "the last one is cuda:1"),
+        (2, "cuda:99", "the last one is cuda:1"),
+    ],
+)
+def test_a_device_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, setting: str, told: str
+) -> None:
+    there_are(gpus, monkeypatch)
+    with pytest.raises(SettingsError, match=f"EMOSEEK_DEVICE is {setting}, .*{told}"):
+        load(load_settings(model="bundled", device=setting), None)
+
+
+def there_are(gpus: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpus > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+
+
+@pytest.mark.parametrize("device", ["cuda:x", "tpu", "cuda:", "cuda:-1", "cuda:01", "cuda:٣", ""])
+def test_what_is_no_device(device: str) -> None:
+    with pytest.raises(SettingsError, match=r"EMOSEEK_DEVICE: .* is none of: auto, cpu, cuda or"):
+        load_settings(device=device)
+
+
+@pytest.mark.parametrize(
     ("part", "key", "value"),
     [
         (None, "layer_norm_first", True),
@@ -70,3 +111,19 @@ def test_a_network_that_is_no_emotion2vec(part: str | None, key: str, value: obj
     (conf["modalities"]["audio"] if part else conf)[key] = value
     with pytest.raises(ModelError, match=key):
         Architecture.of(dataclasses.replace(directory, conf=conf))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "unreadable"])
+@pytest.mark.parametrize("runtime", ["fast", "funasr"])
+def test_damaged_weights_are_named_and_where_to_get_others(
+    tmp_path: Path, damage: str, runtime: str
+) -> None:
+    weights = Path(shutil.copytree(BUNDLED, tmp_path / "model")) / "model.pt"
+    content = weights.read_bytes()
+    if damage == "truncated":
+        weights.write_bytes(content[: len(content) // 2])
+    else:
+        weights.unlink()
+        weights.symlink_to("/proc/self/mem")  # a file whose first byte nobody can read
+    with pytest.raises(ModelError, match=f"{re.escape(str(weights))}.*emoseek models pull"):
+        load(load_settings(model=str(weights.parent), runtime=runtime), None)

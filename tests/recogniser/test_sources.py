@@ -17,7 +17,7 @@ import pytest
 
 from app.errors import ModelError, SettingsError
 from app.recogniser import load
-from app.recogniser.hubs import huggingface, probe
+from app.recogniser.hubs import HUBS, huggingface, probe
 from app.recogniser.hubs.contract import CannotDownload
 from app.recogniser.hubs.huggingface import HuggingFace
 from app.recogniser.load import REFERENCE_CLIPS
@@ -43,18 +43,20 @@ def test_auto_is_the_bundled_model_without_a_network(
     hub: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert find("auto", None, hub, None) == Source(BUNDLED_ID, BUNDLED)
-    assert auto_choice(hub, None) == "bundled"
+    model_id, reason = auto_choice(hub, None)
+    assert model_id == BUNDLED_ID
+    assert "does not answer" in reason
     assert LARGE in caplog.text
     assert "does not answer" in caplog.text
 
 
 @both_hubs
 def test_auto_is_the_large_model_when_its_hub_answers(server: HubServer, hub: str) -> None:
-    assert auto_choice(hub, None) == "download"
+    assert auto_choice(hub, None) == (LARGE, f"which {HUBS[hub].title} would give")
     source = find("auto", None, hub, None)
     assert source.id == LARGE
     assert not source.bundled
-    assert auto_choice(hub, None) == "cached"
+    assert auto_choice(hub, None) == (LARGE, "which is cached")
 
 
 @both_hubs
@@ -103,13 +105,29 @@ def test_auto_does_not_wait_for_a_resolver_that_hangs(
     assert [source.bundled for source in found] == [True]
 
 
+@pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_auto_asks_no_hub_that_is_not_to_be_asked(
+    server: HubServer,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv(name, "1")
+    assert auto_choice("huggingface", None) == (BUNDLED_ID, f"because {name} is set")
+    assert find("auto", None, "huggingface", None).bundled
+    assert f"{name} is set" in caplog.text
+    assert server.requests == []
+
+
 @both_hubs
 def test_auto_does_not_take_a_login_page_for_a_hub(
     server: HubServer, hub: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("MODELSCOPE_ENDPOINT", "HF_ENDPOINT"):
         monkeypatch.setenv(name, f"{server.url}/cdn/main/README.md?")
-    assert auto_choice(hub, None) == "bundled"
+    model_id, reason = auto_choice(hub, None)
+    assert model_id == BUNDLED_ID
+    assert "not understood" in reason
     assert "GET /cdn/main/README.md" in server.requests
 
 
@@ -132,7 +150,11 @@ def test_a_model_that_was_decided_for_is_not_replaced_by_another(hub: str) -> No
 
 
 @pytest.mark.parametrize(
-    "setting", ["nothing", "./missing", "/missing/dir", "a/b/c", "../b", "a/..", "a/b c", "~/b"]
+    "setting",
+    [
+        *("nothing", "./missing", "/missing/dir", "a/b/c", "../b", "a/..", "a/b c", "~/b"),
+        *("x" * 5000, "a/" + "b" * 5000, "a" * 200 + "/b"),
+    ],
 )
 def test_neither_a_directory_nor_an_id(setting: str) -> None:
     with pytest.raises(ModelError, match="neither"):
@@ -196,12 +218,14 @@ def test_the_reference_clips_are_the_projects_own_voices(audio: Path) -> None:
         assert path.read_bytes() == (audio / path.name).read_bytes()
 
 
-def test_a_digest_cannot_name_another_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    lfs = types.SimpleNamespace(size=9, sha256="../../../victim")
+@pytest.mark.parametrize("named", ["model.pt", "the commit"])
+def test_a_digest_cannot_name_another_file(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    up = "../../../victim"
+    lfs = types.SimpleNamespace(size=9, sha256=up if named == "model.pt" else "0" * 64)
     file = types.SimpleNamespace(rfilename="model.pt", size=9, lfs=lfs, blob_id="0" * 40)
-    info = types.SimpleNamespace(siblings=[file], sha="1" * 40)
+    info = types.SimpleNamespace(siblings=[file], sha=up if named == "the commit" else "1" * 40)
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: info)
-    with pytest.raises(CannotDownload, match=r"no digest of model\.pt"):
+    with pytest.raises(CannotDownload, match=f"no digest of {named}"):
         HuggingFace().listing("iic/emotion2vec_plus_base", "main")
 
 
@@ -211,3 +235,10 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(huggingface, "LISTING_SECONDS", 0.5)
         with pytest.raises(CannotDownload):
             HuggingFace().listing("iic/emotion2vec_plus_base", "main")
+
+
+@both_hubs
+def test_a_hubs_address_without_a_scheme(hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MODELSCOPE_ENDPOINT", "HF_ENDPOINT"):
+        monkeypatch.setenv(name, "hub.example/")
+    assert HUBS[hub].probe_url(LARGE, "v1").startswith("https://hub.example/api/")

@@ -116,7 +116,7 @@ def test_removing_takes_everything_of_a_clip(store: Store, model_id: int) -> Non
     fields = ClipFields(tags=("t",), metadata={"a": 1})
     gone = add(store, model_id, fields=fields, audio_key="k", result_dir="r")
     with store.write() as session:
-        idempotency.remember(session, "key", "f", [gone], {"clip_id": gone}, NOW)
+        idempotency.remember(session, "key", "f", [gone], '{"clip_id": 1}', NOW)
     with store.write() as session:
         assert clips.remove(session, [gone, 10**9]) == [clips.Deleted(gone, "k", "r")]
     with store.read() as session:
@@ -129,13 +129,14 @@ def test_removing_takes_everything_of_a_clip(store: Store, model_id: int) -> Non
 def test_idempotency_keys_live_a_day(store: Store, model_id: int) -> None:
     clip_id = add(store, model_id)
     with store.write() as session:
-        idempotency.remember(session, "key", "f", [clip_id], {"a": 1}, NOW)
+        idempotency.remember(session, "key", "f", [clip_id], '{"a": 1}', NOW)
     day = dt.timedelta(hours=24)
     with store.read() as session:
-        assert idempotency.recall(session, "key", NOW + day * 0.99) is not None
+        known = idempotency.recall(session, "key", NOW + day * 0.99)
+        assert known == idempotency.Remembered("f", {"a": 1})
         assert idempotency.recall(session, "key", NOW + day) is None
     with store.write() as session:
-        idempotency.remember(session, "key", "g", [clip_id], {}, NOW + day)
+        idempotency.remember(session, "key", "g", [clip_id], "{}", NOW + day)
 
 
 def test_indexable_ids_are_of_one_model(store: Store, model_id: int) -> None:

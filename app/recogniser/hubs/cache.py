@@ -2,15 +2,20 @@
 
 After a download a small JSON file beside the hub's cache remembers which directory it went to
 and what each file was. A restart serves exactly those files: neither a branch that moved on nor
-another program that updates the shared cache changes the model unnoticed.
+another program that updates the shared cache changes the model unnoticed. That file is written
+last, so that until a download is whole the one before it is served.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import json
 import logging
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from app.recogniser.hubs.contract import (
@@ -74,7 +79,8 @@ def find(hub: Hub, model_id: str, revision: str | None) -> Path | None:
 def remember(
     hub: Hub, model_id: str, revision: str | None, directory: Path, listing: Listing
 ) -> None:
-    """Check the files of a finished download against the hub's listing, and note them.
+    """Check the files of a finished download against the hub's listing, and note them; what they
+    replace is removed.
 
     Raises:
         CannotDownload: one is not what the hub listed.
@@ -94,6 +100,25 @@ def remember(
     draft = target.with_suffix(f".{os.getpid()}.new")
     draft.write_text(json.dumps(dataclasses.asdict(record), indent=1))
     draft.replace(target)
+    for old in hub.superseded(directory):
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(hub: Hub, model_id: str) -> Iterator[None]:
+    """One process at a time downloads a model, whichever revision; the others wait until it has
+    it or has ended."""
+    path = hub.record_file(model_id, hub.default_revision).with_suffix(".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("Another process is downloading %s; waiting for it.", model_id)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks
+            log.debug("%s cannot be locked.", path)
+        yield
 
 
 def recall(hub: Hub, model_id: str, revision: str | None) -> Record | None:

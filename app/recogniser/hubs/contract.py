@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -72,8 +73,16 @@ class Hub(Protocol):
         revision, places whose revision is not known are among them."""
         ...
 
+    def superseded(self, directory: Path) -> list[Path]:
+        """What `fetch` kept of the same model and revision before it made this directory."""
+        ...
+
     def probe_url(self, model_id: str, revision: str) -> str:
-        """Answers with JSON when the model can be had."""
+        """Answers with JSON when the model can be had.
+
+        Raises:
+            CannotDownload: the hub is not to be asked.
+        """
         ...
 
     def listing(self, model_id: str, revision: str) -> Listing:
@@ -87,13 +96,20 @@ class Hub(Protocol):
     def fetch(self, model_id: str, revision: str, listing: Listing, progress: Progress) -> Path:
         """Bring the listed files into the cache; returns their directory.
 
-        What is there and has the right checksum is not fetched again, a broken download is
-        continued, and a file that arrives damaged is fetched anew once or more.
+        Nothing is written to a directory that another listing is served from. What is there and
+        has the right checksum is not fetched again, a broken download is continued, and a file
+        that arrives damaged is fetched anew once or more.
 
         Raises:
             CannotDownload: not all of them came.
         """
         ...
+
+
+def endpoint(variable: str, default: str) -> str:
+    """A hub's address as an environment variable has it, https:// where it names no scheme."""
+    address = os.environ.get(variable) or default
+    return (address if "://" in address else f"https://{address}").rstrip("/")
 
 
 def sha256_of(path: Path) -> str:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
-from app.recogniser.hubs.contract import WANTED_FILES, CannotDownload, ListedFile, Listing
+from app.recogniser.hubs.contract import (
+    WANTED_FILES,
+    CannotDownload,
+    ListedFile,
+    Listing,
+    endpoint,
+)
 from app.recogniser.hubs.progress import Progress
 
 LISTING_SECONDS = 30.0  # the library would wait for ever
@@ -30,7 +37,7 @@ class HuggingFace:
 
     The library neither checks what it downloads nor continues a download that an earlier process
     began. So each file is brought into the cache's `blobs` here, where it is named by its
-    checksum; the library finds it there and lays out the snapshot.
+    checksum, and the snapshot laid out as the library does it, which would ask the hub again.
     """
 
     setting = "huggingface"
@@ -53,7 +60,13 @@ class HuggingFace:
         if commit:
             yield folder / "snapshots" / commit
 
+    def superseded(self, directory: Path) -> list[Path]:
+        return []  # the cache keeps what it has
+
     def probe_url(self, model_id: str, revision: str) -> str:
+        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+            if os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE"):
+                raise CannotDownload(f"{name} is set")
         at = quote(revision, safe="")
         return f"{_endpoint()}/api/models/{repository(model_id)}/revision/{at}"
 
@@ -80,33 +93,41 @@ class HuggingFace:
             for file in info.siblings or ()
             if file.rfilename in WANTED_FILES
         )
-        for file in files:  # a file in the cache will have this name
-            if DIGEST.fullmatch(str(file.sha256 or file.git_sha1)) is None:
-                raise CannotDownload(f"the hub gives no digest of {file.name}")
+        for name, digest in [("the commit", info.sha)] + [(f.name, _digest(f)) for f in files]:
+            if DIGEST.fullmatch(str(digest)) is None:  # something in the cache will have this name
+                raise CannotDownload(f"the hub gives no digest of {name}")
         return Listing(files, commit=info.sha)
 
     def fetch(self, model_id: str, revision: str, listing: Listing, progress: Progress) -> Path:
-        from huggingface_hub import snapshot_download
-
         try:
             for file in listing.files:
                 self._fetch_blob(model_id, listing, file, progress)
-            path = Path(
-                snapshot_download(
-                    repository(model_id),
-                    revision=revision,
-                    cache_dir=self.root(),
-                    endpoint=_endpoint(),
-                    allow_patterns=[file.name for file in listing.files],
-                )
-            )
         except CannotDownload:
             raise
         except Exception as exc:
             raise CannotDownload(_reason(exc)) from exc
-        if path.name != listing.commit:  # also when the library fell back to what was cached
-            raise CannotDownload(f"revision {revision} changed meanwhile, or the connection broke")
-        return path
+        return self._lay_out(model_id, revision, listing)
+
+    def _lay_out(self, model_id: str, revision: str, listing: Listing) -> Path:
+        """The commit's directory of links into the blobs, and what the revision refers to."""
+        folder, commit = self._folder(model_id), str(listing.commit)
+        snapshot = folder / "snapshots" / commit
+        snapshot.mkdir(parents=True, exist_ok=True)
+        for file in listing.files:
+            draft = snapshot / f"{file.name}.new"
+            draft.unlink(missing_ok=True)
+            try:
+                draft.symlink_to(Path("../../blobs") / _digest(file))
+            except OSError:  # a file system without links
+                shutil.copy2(folder / "blobs" / _digest(file), draft)
+            draft.replace(snapshot / file.name)
+        if revision != commit:
+            reference = folder / "refs" / revision
+            reference.parent.mkdir(parents=True, exist_ok=True)
+            draft = reference.with_name(f"{reference.name}.new")
+            draft.write_text(commit)
+            draft.replace(reference)
+        return snapshot
 
     def _folder(self, model_id: str) -> Path:
         return self.root() / f"models--{repository(model_id).replace('/', '--')}"
@@ -118,7 +139,7 @@ class HuggingFace:
         from huggingface_hub.file_download import http_get
         from huggingface_hub.utils import WeakFileLock, build_hf_headers
 
-        blob = self._folder(model_id) / "blobs" / str(file.sha256 or file.git_sha1)
+        blob = self._folder(model_id) / "blobs" / _digest(file)
         part = blob.with_name(f"{blob.name}.part")
         url = hf_hub_url(
             repository(model_id), file.name, revision=listing.commit, endpoint=_endpoint()
@@ -156,8 +177,12 @@ def repository(model_id: str) -> str:
     return REPOSITORIES.get(model_id, model_id)
 
 
+def _digest(file: ListedFile) -> str:
+    return str(file.sha256 or file.git_sha1)
+
+
 def _endpoint() -> str:
-    return (os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
+    return endpoint("HF_ENDPOINT", DEFAULT_ENDPOINT)
 
 
 def _reporting_to(progress: Progress, file: ListedFile) -> type:

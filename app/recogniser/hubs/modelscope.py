@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from app.recogniser.hubs.contract import WANTED_FILES, CannotDownload, ListedFile, Listing
+from app.recogniser.hubs.contract import (
+    WANTED_FILES,
+    CannotDownload,
+    ListedFile,
+    Listing,
+    endpoint,
+)
 from app.recogniser.hubs.progress import Progress
 
 DEFAULT_ENDPOINT = "https://modelscope.cn"
+# Seconds that the library gives a file (an hour unless set), and waits for a process that has it
+# locked (ten minutes). 2 GB over a slow line take longer.
+LIMITS = {
+    "MODELSCOPE_DOWNLOAD_TOTAL_TIMEOUT": "86400",
+    "MODELSCOPE_DOWNLOAD_FILE_LOCK_TIMEOUT_SECONDS": "86400",
+}
 
 
 class ModelScope:
-    """See Hub. The library resumes, retries, checks SHA-256 and locks; it takes the bars off."""
+    """See Hub. The library resumes, retries, checks SHA-256 and locks; it takes the bars off.
+
+    It would write over what its cache holds, and keeps one revision in the older layouts. So each
+    listing of files gets a directory of our own, below the cache's root.
+    """
 
     setting = "modelscope"
     title = "ModelScope"
@@ -40,6 +58,9 @@ class ModelScope:
         yield snapshots / "master"
         yield snapshots / "main"
         yield from _older_layouts(root, model_id)
+
+    def superseded(self, directory: Path) -> list[Path]:
+        return [other for other in directory.parent.iterdir() if other != directory]
 
     def probe_url(self, model_id: str, revision: str) -> str:
         return (
@@ -65,26 +86,46 @@ class ModelScope:
         files = [
             {"Path": file.name, "Size": file.size, "Sha256": file.sha256} for file in listing.files
         ]
-        # The library finds all older layouts but the flat ones itself.
-        flat = next((d for d in _flat_layouts(self.root(), model_id) if d.is_dir()), None)
+        listed = repr(sorted((file.name, file.size, file.sha256) for file in listing.files))
+        name = hashlib.sha256(listed.encode()).hexdigest()[:16]
+        directory = self.record_file(model_id, revision).with_suffix("") / name
+        directory.mkdir(parents=True, exist_ok=True)
+        self._take_from_cache(model_id, listing, directory)
         try:
-            path: Path = _api().download_repo(
+            _api().download_repo(
                 model_id,
                 "model",
                 revision=revision,
-                cache_dir=self.root(),
-                local_dir=flat,
+                cache_dir=self.root(),  # for its locks
+                local_dir=directory,
                 file_list=files,
                 progress_callbacks=[_reporting_to(progress)],
             )
         except Exception as exc:
             raise CannotDownload(_reason(exc)) from exc
-        return path
+        return directory
+
+    def _take_from_cache(self, model_id: str, listing: Listing, directory: Path) -> None:
+        """Link, or copy, the files that this machine has under any revision."""
+        root, name = self.root(), model_id.replace("/", "--")
+        places = [*root.glob(f".emoseek/{name}@*/*"), *root.glob(f"models/{name}/snapshots/*")]
+        places += _older_layouts(root, model_id)
+        for file in listing.files:
+            target = directory / file.name
+            if target.exists() or file.sha256 is None:
+                continue
+            if found := next((p / file.name for p in places if file.matches(p / file.name)), None):
+                draft = target.with_suffix(".new")
+                draft.unlink(missing_ok=True)
+                try:
+                    os.link(found.resolve(), draft)
+                except OSError:  # another file system, or one without links
+                    shutil.copy2(found, draft)
+                draft.replace(target)
 
 
 def _endpoint() -> str:
-    endpoint = os.environ.get("MODELSCOPE_ENDPOINT") or DEFAULT_ENDPOINT
-    return (endpoint if "://" in endpoint else f"https://{endpoint}").rstrip("/")
+    return endpoint("MODELSCOPE_ENDPOINT", DEFAULT_ENDPOINT)
 
 
 def _older_layouts(root: Path, model_id: str) -> Iterator[Path]:
@@ -92,10 +133,6 @@ def _older_layouts(root: Path, model_id: str) -> Iterator[Path]:
     owner, name = model_id.split("/")
     for top in (root / "models", root / "hub" / "models"):
         yield top / owner / name.replace(".", "___")
-    yield from _flat_layouts(root, model_id)
-
-
-def _flat_layouts(root: Path, model_id: str) -> Iterator[Path]:
     yield root / model_id
     yield root / "hub" / model_id
 
@@ -105,6 +142,8 @@ def _api() -> Any:
     chatty = logging.getLogger("modelscope_hub")
     if not chatty.handlers:
         chatty.addHandler(logging.NullHandler())
+    for name, seconds in LIMITS.items():
+        os.environ.setdefault(name, seconds)  # it looks once, when it is imported
     import modelscope_hub
     from modelscope_hub import _download
     from tqdm.auto import tqdm
@@ -136,6 +175,11 @@ def _reason(exc: BaseException) -> str:
         name, exc = next(iter(exc.failed_files.items()))
         if isinstance(exc, errors.FileIntegrityError):
             return f"{name} arrived damaged each time"
+        if isinstance(exc, errors.RequestTimeoutError) and not exc.retryable:
+            return (
+                f"{name} took too long, or another process is downloading it; the next attempt "
+                "continues there"
+            )
         if isinstance(exc, OSError) and exc.strerror:
             return f"{name}: {exc.strerror}"
         return f"the connection broke within {name}; the next attempt continues there"
