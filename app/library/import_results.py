@@ -12,8 +12,9 @@ from app.audio import decode, samples_sha256
 from app.domain import SAMPLE_RATE, Audio, ClipFields, Embedding, GivenScores
 from app.errors import InvalidParameter, Unavailable
 from app.library.files import sha256_of
+from app.library.hear import hear
 from app.library.library import Library
-from app.recogniser import Flow, recognise_clip
+from app.recogniser import Flow
 from app.store import clips, imports
 from app.store import ids as clip_ids
 
@@ -98,18 +99,19 @@ def _import_with_audio(
     library: Library, given: ResultDirectory, source: BinaryIO, flow: Flow
 ) -> Imported:
     file_sha256 = sha256_of(source)
-    audio = decode(
-        source, max_seconds=library.settings.max_seconds, scratch=library.settings.data_dir
-    )
-    [waveform] = audio.waveforms
     outcome: Outcome = "stored"
     embedding = given.embedding
     if embedding is None:
-        outcome = "recognised anew"
-        heard = recognise_clip(
-            library.recogniser, waveform, flow, go_on=lambda: library.gate.check(flow)
+        audio, [heard] = hear(library, source, "mix", flow)
+        outcome, embedding = "recognised anew", heard.recognition.embedding
+    else:
+        audio = decode(
+            source,
+            max_seconds=library.settings.max_seconds,
+            scratch=library.settings.data_dir,
+            go_on=lambda: library.gate.check(flow),
         )
-        embedding = heard.recognition.embedding
+    [waveform] = audio.waveforms
     try:
         audio_key = library.kept_audio.keep(waveform) if library.settings.keep_audio else None
     except OSError as exc:

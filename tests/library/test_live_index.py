@@ -265,3 +265,33 @@ def test_a_build_under_way_is_given_up_when_the_service_stops(rig: Rig) -> None:
         rig.index.rebuild()
     assert rig.index.state == "ready"
     rig.check()
+
+
+def test_a_block_is_added_beside_a_rebuild_and_a_deletion(rig: Rig) -> None:
+    removals = rig.index.removals
+    ids = [rig.commit() for _ in range(5)]
+    rig.index.audit()  # is quicker: it adds all of them
+    late = [rig.commit() for _ in range(3)]
+    wanted = np.array(ids[3:] + late, np.int64)
+    vectors = np.stack([rig.embeddings[i] for i in wanted.tolist()])
+    rig.delete(late[1])
+    rig.index.remove([late[1]])
+    assert rig.index.add_block(wanted, vectors, removals=removals)
+    assert sorted(i for i in ids + late if i in rig.index) == [*ids, late[0], late[2]]
+    assert len(rig.index) == 7
+
+
+def test_a_block_that_cannot_be_added_is_repaired(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    ids = np.array([rig.commit() for _ in range(5)], np.int64)
+    vectors = np.stack([rig.embeddings[i] for i in ids.tolist()])
+    with monkeypatch.context() as broken:
+        broken.setattr(FlatIndex, "add", fail)
+        assert not rig.index.add_block(ids, vectors, removals=rig.index.removals)
+    assert (rig.index.state, rig.index.pending) == ("degraded", 5)
+    rig.index.maintain()
+    assert (rig.index.state, len(rig.index)) == ("ready", 5)
