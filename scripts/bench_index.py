@@ -7,11 +7,12 @@
     python -m scripts.bench_index deletes --vectors DIR
 
 DIR holds one set of vectors; `shared/bench/make_vectors.py` makes `--n` of them there when there
-are none. The peers of `compare` are the extra `bench`; each runs in a process of its own, and one
-that is not installed or does not start is named below the table. `service` is `emoseek serve` on a
-database of the vectors, which stays in DIR/service. Recall is measured against brute force in the
-space that is served, for stored clips never counting the clip itself. The machine and the command
-come before each table.
+are none. The peers of `compare` are the extra `bench`, some fifty packages that are better in an
+environment of their own: `pip install -c constraints.txt -e '.[cpu,bench]'`. Each engine runs in
+a process of its own, and one that is not installed or does not start is named below the table.
+`service` is `emoseek serve` on a database of the vectors, which stays in DIR/service. Recall is
+measured against brute force in the space that is served, for stored clips never counting the clip
+itself. The machine and the command come before each table.
 """
 
 from __future__ import annotations

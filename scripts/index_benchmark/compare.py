@@ -130,7 +130,7 @@ def measure_here(name: str, answer: Path, told: Options) -> None:
     try:
         measured = _measure(ENGINES[name][1](told), told.vectors, told.seconds)
         answer.write_text(json.dumps(dataclasses.asdict(measured)))
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:  # what an engine exits with names its reason
         traceback.print_exc()
         answer.write_text(f"{type(exc).__name__}: {exc}".splitlines()[0][:300])
         sys.exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import numpy as np
@@ -54,8 +55,8 @@ def over_http(data: Dataset, service: Service, seconds: float) -> str:
         for percent in offered(kind):
             through, parameter = said.rows(kind, percent), said.parameter(kind, percent)
             requests = [get(f"/api/v1/clips/{row + 1}/similar?k={K}&{parameter}") for row in asked]
-            ask = client()
-            answers = [rows_of(ask(request)) for request in requests]
+            with contextlib.closing(KeepAlive(service.port)) as ask:
+                answers = [rows_of(ask(request)) for request in requests]
             times = closed_loop(client, requests, clients=1, seconds=seconds)
             rows.append(_row(kind, percent, through, similarity, answers, times))
     return table(COLUMNS, rows)

@@ -133,6 +133,9 @@ class KeepAlive:
             raise RuntimeError(received[:500].decode(errors="replace"))
         return received[end + 4 :]
 
+    def close(self) -> None:
+        self._socket.close()
+
     def _more(self) -> bytes:
         some = self._socket.recv(1 << 18)
         if not some:

@@ -36,11 +36,11 @@ class Pgvector:
         self._temporary = tempfile.TemporaryDirectory()
         directory = Path(self._temporary.name) / "postgres"
         self._server = get_server(directory, cleanup_mode="stop")
-        held = max(1 << 30, 2 * PAGE * len(data.base)) >> 20  # MB: the whole index and more
+        pages = max(1 << 28, PAGE * len(data.base)) >> 20  # MB of the index
         with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
             for setting in (
-                f"shared_buffers = '{held}MB'",
-                f"maintenance_work_mem = '{held}MB'",
+                f"shared_buffers = '{pages * 5 // 4}MB'",  # all of it stays in memory
+                f"maintenance_work_mem = '{pages}MB'",  # and is built there, which is faster
                 f"max_parallel_maintenance_workers = {os.cpu_count()}",
                 "max_wal_size = '16GB'",
                 "synchronous_commit = off",
