@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from index.contract import Ids, VectorIndex, Vectors
-from index.mean import build
+from index.build import Engine, build
+from index.contract import Ids, Vectors
+from index.row_files import RowFiles
 from scripts.index_benchmark.dataset import Dataset, K, nearest
 from scripts.index_benchmark.engines import InProcess
 from scripts.index_benchmark.measure import Ask, KeepAlive, get
 from scripts.index_benchmark.service import Service, rows_of
 
 ASKED_CLIPS = 1000
+BLOCK = 4096
 
 
-def built(base: Vectors) -> VectorIndex:
-    """The index over all of `base`, the ids its rows + 1."""
-    return build(np.arange(1, len(base) + 1), base, None)
+def built(base: Vectors) -> Engine:
+    """The index over all of `base`, the ids its rows + 1. Its rows go into a directory for as long
+    as this process lives."""
+    ids = np.arange(1, len(base) + 1)
+    directory = Path(tempfile.mkdtemp(prefix="bench-index-"))
+    atexit.register(shutil.rmtree, directory)
+
+    def blocks() -> Iterator[tuple[Ids, Vectors]]:
+        for start in range(0, len(base), BLOCK):
+            yield ids[start : start + BLOCK], base[start : start + BLOCK]
+
+    return build(blocks, base.shape[1], None, RowFiles(directory))
 
 
 class Ours(InProcess):
