@@ -3,29 +3,24 @@
 import json
 import os
 import shutil
-import signal
-import sys
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import pytest
+from killed import save_in_a_process_killed_at
 
-from index import graph_snapshot, manifest, npy_files, row_files, snapshot
+from index import manifest, snapshot
 from index.errors import SnapshotError, SnapshotNotFoundError
 from index.exact import ExactIndex
 from index.flat import FlatIndex
 from index.graph_index import GraphIndex
 from index.npy_files import npy_header
-from index.row_files import RowFiles
 
 MODEL, DIMENSION = "sha256:0123", 6
 GOLDEN = Path(__file__).parent / "golden"
-
-WRITERS = {one.__file__ for one in (graph_snapshot, manifest, npy_files, row_files, snapshot)}
 
 
 def make_index(first: int, count: int) -> FlatIndex:
@@ -37,11 +32,11 @@ def make_index(first: int, count: int) -> FlatIndex:
     return index
 
 
-def save(index: FlatIndex, directory: Path, build: int = 1) -> None:
+def save(index: FlatIndex | GraphIndex, directory: Path, build: int = 1) -> None:
     snapshot.save(index, directory, model_digest=MODEL, build=build)
 
 
-def load(directory: Path) -> tuple[FlatIndex, manifest.Manifest]:
+def load(directory: Path) -> tuple[FlatIndex | GraphIndex, manifest.Manifest]:
     return snapshot.load(directory, model_digest=MODEL, dimension=DIMENSION)
 
 
@@ -303,7 +298,7 @@ def test_killed_at_any_line_the_old_or_the_new_snapshot_is_whole(
         line += 1
         directory = saved.with_name(f"killed-{line}")
         shutil.copytree(saved, directory)
-        finished = save_in_a_process_killed_at(line, new, directory)
+        finished = save_in_a_process_killed_at(line, new, directory, MODEL)
         index, read = load(directory)
         expected = {3: old, 4: new}[read.build]
         assert index.ids().tolist() == expected.ids().tolist()
@@ -317,64 +312,3 @@ def test_killed_at_any_line_the_old_or_the_new_snapshot_is_whole(
     assert outcomes == sorted(outcomes)
     assert outcomes.count(3) > 20
     assert outcomes.count(4) > 5
-
-
-def test_a_killed_save_of_a_graph_leaves_the_old_or_the_new_one(tmp_path: Path) -> None:
-    rng = np.random.default_rng(4)
-    vectors = rng.standard_normal((90, DIMENSION)).astype(np.float32)
-    first = tmp_path / "first"
-    index = GraphIndex.build(
-        np.zeros(DIMENSION, np.float32),
-        [(np.arange(1, 71), vectors[:70])],
-        make=RowFiles(first),
-        segment_rows=16,
-    )
-    snapshot.save(index, first, model_digest=MODEL, build=3)
-    old, new = list(range(1, 71)), [i for i in range(1, 91) if i % 7]
-    outcomes, line, finished = [], 1, False
-    while not finished:
-        directory = tmp_path / f"killed-{line}"
-        shutil.copytree(first, directory)
-        copy, _ = snapshot.load(directory, model_digest=MODEL, dimension=DIMENSION)
-        copy.add(np.arange(71, 91), vectors[70:])
-        copy.remove(np.arange(0, 91, 7))
-        finished = save_in_a_process_killed_at(line, copy, directory)
-        loaded, read = load(directory)
-        assert loaded.ids().tolist() == {3: old, 4: new}[read.build]
-        outcomes.append(read.build)
-        save(loaded, directory, 5)
-        reread, read = load(directory)
-        assert reread.ids().tolist() == loaded.ids().tolist()
-        del copy, loaded, reread
-        shutil.rmtree(directory)
-        line += 5
-    assert outcomes == sorted(outcomes)
-    assert outcomes.count(3) > 10
-    assert outcomes.count(4) >= 2
-
-
-def save_in_a_process_killed_at(line: int, index: FlatIndex | GraphIndex, directory: Path) -> bool:
-    """Fork and save; SIGKILL at the n-th line run in the snapshot's code. True: it got through."""
-    left = line
-
-    def trace(frame: FrameType, event: str, argument: object) -> Any:
-        nonlocal left
-        if frame.f_code.co_filename not in WRITERS:
-            return None
-        if event == "line":
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return trace
-
-    child = os.fork()
-    if child == 0:
-        try:
-            sys.settrace(trace)
-            save(index, directory, 4)
-            os._exit(0)
-        finally:
-            os._exit(1)
-    status = os.waitpid(child, 0)[1]
-    assert os.waitstatus_to_exitcode(status) in (0, -signal.SIGKILL)
-    return os.waitstatus_to_exitcode(status) == 0
