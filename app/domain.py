@@ -141,19 +141,28 @@ class ClipFields:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class GivenScores:
+    """What an import says of a clip's emotion: all, the emotion alone, or nothing."""
+
+    emotion: str | None = None
+    confidence: float | None = None
+    scores: tuple[float, ...] | None = None  # in LABELS order
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Clip:
-    """A stored recording."""
+    """A stored recording. Of an imported one less may be known: what is unknown is None."""
 
     id: int
     stored_at: dt.datetime
-    duration: float  # seconds
+    duration: float | None  # seconds
     channel: Channel
-    scores: tuple[float, ...]  # in LABELS order
-    emotion: str
-    confidence: float
+    scores: tuple[float, ...] | None  # in LABELS order
+    emotion: str | None  # not the label "unknown", which a model may give
+    confidence: float | None
     fields: ClipFields
-    file_sha256: str  # of the bytes that were posted
-    audio_sha256: str  # of the decoded samples
+    file_sha256: str | None  # of the bytes that were posted
+    audio_sha256: str | None  # of the decoded samples
     indexable: bool
     model: ModelInfo
     result_dir: str | None

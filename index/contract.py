@@ -39,6 +39,8 @@ class VectorIndex(Protocol):
     another similarity, breaks ties otherwise, or returns fewer hits than there are.
     """
 
+    kind: str  # how it finds its candidates
+
     @property
     def dimension(self) -> int:
         """D, the length of an embedding."""
@@ -82,12 +84,14 @@ class VectorIndex(Protocol):
         *,
         allowed: Ids | None = None,
         excluded: Ids | None = None,
+        exact: bool = False,
     ) -> list[Hits]:
         """The k >= 1 nearest stored embeddings of each query; queries (q, D), raw as for `add`.
 
         `allowed` limits the answer to these ids, `excluded` keeps these out and wins over
         `allowed`; both in any order, repeated or unknown ids included. Each answer has
-        min(k, number of stored ids that pass) hits. Answers of one call are of one moment.
+        min(k, number of stored ids that pass) hits. Answers of one call are of one moment. With
+        `exact` no neighbour is missed, however long it takes.
 
         Raises:
             WrongDimension, NotFinite: the queries are unfit.

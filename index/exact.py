@@ -20,6 +20,8 @@ from index.errors import AlreadyPresent
 class ExactIndex:
     """A dict of directions, all of them compared with every query, under one lock."""
 
+    kind = "exact"
+
     def __init__(self, dimension: int, mean: Vectors | None = None) -> None:
         """An empty index; mean (D,), zeros when None."""
         self.dimension = dimension
@@ -69,6 +71,7 @@ class ExactIndex:
         *,
         allowed: Ids | None = None,
         excluded: Ids | None = None,
+        exact: bool = False,
     ) -> list[Hits]:
         if k < 1:
             raise ValueError(f"k is {k}, wanted at least 1")

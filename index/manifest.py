@@ -1,4 +1,7 @@
-"""What a snapshot says of itself, in a JSON file that carries its own checksum."""
+"""What a snapshot says of itself, in a JSON file that carries its own checksum.
+
+Format 1 is of a flat index, its rows in one file. Format 2 is of a graph index, its rows in many.
+"""
 
 import hashlib
 import json
@@ -9,15 +12,18 @@ from typing import Any, Final, Self
 
 from index.errors import SnapshotError, SnapshotNotFoundError
 
-FORMAT: Final = 1
+FORMATS: Final = (1, 2)
 METRIC: Final = "centred-cosine"
 
-_FILE_NAME: Final = re.compile(r"(ids|directions|mean)-[0-9a-f]{16}\.npy")
+_FILE_NAME: Final = re.compile(
+    r"((ids|directions|mean|projection|rows)-[0-9a-f]{16}\.npy|graph-[0-9a-f]{16}\.faiss)"
+)
+_ROLES: Final = {1: {"ids", "directions", "mean"}, 2: {"ids", "mean", "projection", "graph"}}
 
 
 def file_name(role: str, token: str) -> str:
-    """Of the file that holds ids, directions or mean; token is 16 hexadecimal digits."""
-    return f"{role}-{token}.npy"
+    """Of the file that plays a role in a snapshot; token is 16 hexadecimal digits."""
+    return f"{role}-{token}.{'faiss' if role == 'graph' else 'npy'}"
 
 
 def is_file_name(name: str) -> bool:
@@ -34,6 +40,24 @@ class FileRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class RowsRecord:
+    """The file of one segment: its first `count` rows count."""
+
+    name: str
+    sha256: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class GraphRecord:
+    """What a graph index has beside its files."""
+
+    beam: int
+    room: int  # rows of a segment
+    segments: tuple[RowsRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """Of one snapshot: what it was made for, how much is in it, and its files."""
 
@@ -44,11 +68,21 @@ class Manifest:
     count: int
     build: int
     built_on: int | None  # clips that the mean was taken from, where the one who saved knew
-    files: dict[str, FileRecord]  # by role: ids, directions, mean
+    files: dict[str, FileRecord]  # by role
+    graph: GraphRecord | None = None  # of format 2
+
+    @property
+    def names(self) -> set[str]:
+        """Of all files."""
+        segments = () if self.graph is None else self.graph.segments
+        return {one.name for one in self.files.values()} | {one.name for one in segments}
 
     def encoded(self) -> bytes:
         """The bytes of the manifest file."""
-        return _encoded(asdict(self))
+        fields = asdict(self)
+        if self.graph is None:
+            del fields["graph"]
+        return _encoded(fields)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -66,12 +100,13 @@ class Manifest:
             fields = json.loads(written)
             fields.pop("sha256")
             # Before the checksum: another format may keep it elsewhere.
-            if fields["format"] != FORMAT:
-                raise SnapshotError(f"the snapshot's format is {fields['format']}, wanted {FORMAT}")
+            if fields["format"] not in FORMATS:
+                raise SnapshotError(f"the snapshot's format is {fields['format']}, wanted 1 or 2")
             if _encoded(fields) != written:
                 raise SnapshotError(f"{path.name} is damaged")
             files = {role: FileRecord(**one) for role, one in fields.pop("files").items()}
-            manifest = cls(**fields, files=files)
+            graph = _graph(fields.pop("graph")) if fields["format"] == 2 else None
+            manifest = cls(**fields, files=files, graph=graph)
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             raise SnapshotError(f"{path.name} is not a manifest") from error
         manifest._check_fields(path.name)
@@ -98,11 +133,29 @@ class Manifest:
         whole = all(type(one) is int for one in numbers)
         if not whole or self.dimension < 1 or self.count < 0 or built_on < 0:
             raise SnapshotError(f"{name} holds numbers that cannot be")
-        if set(self.files) != {"ids", "directions", "mean"}:
-            raise SnapshotError(f"{name} does not name ids, directions and mean")
-        for role, record in self.files.items():
-            if not is_file_name(str(record.name)) or not record.name.startswith(role):
-                raise SnapshotError(f"{name} names a file that no snapshot has")
+        if set(self.files) != _ROLES[self.format]:
+            raise SnapshotError(f"{name} does not name the files that it should")
+        if not all(is_file_name(str(one)) for one in self.names) or not all(
+            record.name.startswith(role) for role, record in self.files.items()
+        ):
+            raise SnapshotError(f"{name} names a file that no snapshot has")
+        if self.graph is not None:
+            self._check_segments(name, self.graph)
+
+    def _check_segments(self, name: str, graph: GraphRecord) -> None:
+        """All segments but the last are full, and together they hold what is counted."""
+        counts = [segment.count for segment in graph.segments]
+        full = counts[:-1] == [graph.room] * (len(counts) - 1)
+        whole = all(type(one) is int for one in (graph.beam, graph.room, *counts))
+        if not whole or not full or sum(counts) != self.count or min(counts, default=1) < 1:
+            raise SnapshotError(f"{name} holds numbers that cannot be")
+        if not all(segment.name.startswith("rows") for segment in graph.segments):
+            raise SnapshotError(f"{name} names a file that no snapshot has")
+
+
+def _graph(fields: dict[str, Any]) -> GraphRecord:
+    segments = tuple(RowsRecord(**one) for one in fields.pop("segments"))
+    return GraphRecord(**fields, segments=segments)
 
 
 def _encoded(fields: dict[str, Any]) -> bytes:

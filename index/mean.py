@@ -8,10 +8,9 @@ between them and makes every similarity -1.
 import numpy as np
 from numpy.typing import NDArray
 
-from index.contract import Ids, Vectors
+from index.contract import Vectors
 from index.cosine import blocks, checked_vectors
 from index.errors import WrongDimension
-from index.flat import FlatIndex
 
 PRIOR_WEIGHT = 30.0  # clips that the prior counts for: at 30 stored clips each has half a say
 SETTLED_SIZE = 10_000  # clips; from here the mean moves a cosine by about 1 / size, below 1e-4
@@ -82,29 +81,6 @@ def needs_rebuild(built_on: int, size: int) -> bool:
     if min(built_on, size) >= SETTLED_SIZE:
         return False
     return size != built_on and (size >= 1.5 * built_on or size <= 0.5 * built_on)
-
-
-def build(
-    ids: Ids,
-    vectors: Vectors,
-    prior: NDArray[np.floating] | None,
-    weight: float = PRIOR_WEIGHT,
-) -> FlatIndex:
-    """An index over ids (n,) and embeddings (n, D), centred on their mean shrunk to the prior.
-
-    For a library that does not fit in memory twice: `RunningMean` over its blocks, then
-    `shrunk_mean`, `FlatIndex` and `add` block by block.
-
-    Raises:
-        InvalidVectors, InvalidIds: as `FlatIndex.add`.
-    """
-    if vectors.ndim != 2:
-        raise WrongDimension(f"expected (n, D), got {vectors.shape}")
-    library = RunningMean(vectors.shape[1])
-    library.add(vectors)
-    index = FlatIndex(vectors.shape[1], shrunk_mean(library.mean(), library.count, prior, weight))
-    index.add(ids, vectors)
-    return index
 
 
 def _sum(vectors: Vectors) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ rows, while readers go on with theirs: no search waits for a writer, and none se
 Only the newest tuple may be written from, by one writer at a time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -21,6 +21,19 @@ SEGMENT_BYTES = 32 << 20  # of rows in a full segment; scan speed is flat from 4
 _LOOSE = 0.75  # a segment with fewer live rows than this share of its room is packed anew
 
 
+def rows_of_segment(dimension: int) -> int:
+    """Rows that fill a segment."""
+    return max(1, SEGMENT_BYTES // (4 * dimension))
+
+
+NewRows = Callable[[int, int], Vectors]
+
+
+def new_rows(room: int, dimension: int) -> Vectors:
+    """Memory (room, dimension), taken as it is written."""
+    return np.empty((room, dimension), np.float32)
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """The first `count` rows are written; those not `live` are removed and still lie there."""
@@ -34,11 +47,12 @@ class Segment:
     highest: int
 
     @classmethod
-    def empty(cls, room: int, dimension: int) -> Self:
-        """Room for this many rows; memory is taken as they are written."""
+    def empty(cls, rows: Vectors) -> Self:
+        """None written yet, in this memory (room, D)."""
+        room = len(rows)
         return cls(
             row_ids=np.empty(room, np.int64),
-            rows=np.empty((room, dimension), np.float32),
+            rows=rows,
             written_live=np.empty(room, np.bool_),
             count=0,
             live_count=0,
@@ -55,6 +69,20 @@ class Segment:
             written_live=np.ones(len(ids), np.bool_),
             count=len(ids),
             live_count=len(ids),
+            lowest=int(ids.min()),
+            highest=int(ids.max()),
+        )
+
+    @classmethod
+    def of_rows(cls, rows: Vectors, ids: Ids) -> Self:
+        """The first rows of this memory (room, D) are of these ids; 0 is a row that was removed."""
+        segment = cls.empty(rows)
+        segment.row_ids[: len(ids)] = ids
+        segment.written_live[: len(ids)] = ids > 0
+        return replace(
+            segment,
+            count=len(ids),
+            live_count=int((ids > 0).sum()),
             lowest=int(ids.min()),
             highest=int(ids.max()),
         )
@@ -76,12 +104,6 @@ class Segment:
         dimension: int = self.rows.shape[1]
         return self.count * (4 * dimension + 8 + 1)
 
-    def having(self, ids: Ids) -> Mask:
-        """(count,), which live rows are of these ids."""
-        if not len(ids) or ids.min() > self.highest or ids.max() < self.lowest:
-            return np.zeros(self.count, np.bool_)
-        return self.live & np.isin(self.ids, ids)
-
     def extended(self, ids: Ids, rows: Vectors) -> Self:
         """With these rows, at least one, after its own; they must fit."""
         end = self.count + len(ids)
@@ -96,14 +118,24 @@ class Segment:
             highest=max(self.highest, int(ids.max())),
         )
 
-    def without(self, ids: Ids) -> Self:
-        """With these ids no longer live; itself when it has none of them."""
-        gone = self.having(ids)
-        if not gone.any():
-            return self
+    def without(self, gone: Mask) -> Self:
+        """With these live rows (count,) removed."""
         live = np.empty_like(self.written_live)
         live[: self.count] = self.live & ~gone
         return replace(self, written_live=live, live_count=self.live_count - int(gone.sum()))
+
+    def erased(self, rows: Vectors) -> Self:
+        """With its rows copied to this memory (room, D), but zeros for those removed."""
+        rows[: self.count] = self.rows[: self.count]
+        rows[: self.count][~self.live] = 0.0
+        ids = np.where(self.written_live, self.row_ids, 0)
+        return replace(self, rows=rows, row_ids=ids)
+
+    @property
+    def to_erase(self) -> Mask:
+        """(count,), the rows that were removed and still lie there."""
+        gone: Mask = ~self.live & (self.ids != 0)
+        return gone
 
     def live_rows(self) -> Vectors:
         """(live_count, D), a view where nothing was removed."""
@@ -115,23 +147,59 @@ class Segment:
 Segments = tuple[Segment, ...]
 
 
-def appended(segments: Segments, ids: Ids, rows: Vectors, room: int) -> Segments:
-    """With these rows at the end; new segments have `room`."""
+def places_of(segments: Segments, ids: Ids) -> Iterator[tuple[int, Mask]]:
+    """Segments that have live rows of these ids, by number, and which rows (count,)."""
+    if not len(ids):
+        return
+    lowest, highest = int(ids.min()), int(ids.max())
+    for at, segment in enumerate(segments):
+        if lowest <= segment.highest and highest >= segment.lowest:
+            mask = segment.live & np.isin(segment.ids, ids)
+            if mask.any():
+                yield at, mask
+
+
+def stored_among(segments: Segments, ids: Ids) -> Ids:
+    """Those of these ids that live rows have."""
+    found = [segments[at].ids[mask] for at, mask in places_of(segments, ids)]
+    return np.concatenate([np.empty(0, np.int64), *found])
+
+
+def removed(segments: Segments, ids: Ids) -> Segments:
+    """With these ids no longer live."""
+    left = list(segments)
+    for at, gone in places_of(segments, ids):
+        left[at] = left[at].without(gone)
+    return tuple(left)
+
+
+def appended(
+    segments: Segments, ids: Ids, rows: Vectors, room: int, make: NewRows = new_rows
+) -> Segments:
+    """With these rows at the end; new segments have `room`, in memory that `make` gives."""
     result = list(segments)
     start = 0
     while start < len(ids):
         if not result or result[-1].count == result[-1].room:
-            result.append(Segment.empty(room, rows.shape[1]))
+            result.append(Segment.empty(make(room, rows.shape[1])))
         end = start + result[-1].room - result[-1].count
         result[-1] = result[-1].extended(ids[start:end], rows[start:end])
         start = end
     return tuple(result)
 
 
-def added(segments: Segments, ids: Ids, vectors: Vectors, mean: Vectors, room: int) -> Segments:
+def added(
+    segments: Segments,
+    ids: Ids,
+    vectors: Vectors,
+    mean: Vectors,
+    room: int,
+    make: NewRows = new_rows,
+) -> Segments:
     """With these embeddings at the end, block by block to need no second copy of them all."""
     for block in blocks(*vectors.shape):
-        segments = appended(segments, ids[block], directions(vectors[block], mean), room)
+        rows = directions(vectors[block], mean)
+        segments = appended(segments, ids[block], rows, room, make)
     return segments
 
 
@@ -180,3 +248,11 @@ def _split(segments: Segments, mask: Mask) -> Iterator[tuple[Segment, Mask]]:
     for segment in segments:
         yield segment, mask[start : start + segment.count]
         start += segment.count
+
+
+def rows_between(segments: Segments, room: int, start: int, stop: int) -> Iterator[Vectors]:
+    """Those numbered from `start` to before `stop`, in blocks."""
+    for at in range(start // room, len(segments)):
+        rows = segments[at].rows[max(start - at * room, 0) : max(stop - at * room, 0)]
+        if len(rows):
+            yield rows

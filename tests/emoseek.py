@@ -28,6 +28,22 @@ def place(point: str) -> None:
         from app.library.files import KeptAudio
 
         KeptAudio.settle = die  # type: ignore[method-assign]
+    elif point == "before index add of a block":
+        from app.library.live_index import LiveIndex
+
+        LiveIndex.add_block = die  # type: ignore[method-assign]
+    elif point == "third block of an import":
+        from app.library.imports import imports
+
+        advance, blocks = imports.advance, []
+
+        def advance_or_die(*of: Any) -> None:
+            blocks.append(of)
+            if len(blocks) == 3:
+                die()
+            advance(*of)
+
+        imports.advance = advance_or_die
     elif point == "encoder waits":  # this one and the next do not kill
         from app.recogniser import Recogniser
 

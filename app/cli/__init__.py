@@ -7,6 +7,7 @@ import sys
 import click
 
 from app import __version__
+from app.cli.imports import import_results, import_vectors
 from app.cli.ingest import ingest
 from app.cli.models import models
 from app.cli.recognise import recognise
@@ -21,7 +22,16 @@ def group() -> None:
     """Speech emotion with similarity search. Settings: EMOSEEK_… variables or a .env file."""
 
 
-for command in (serve, stop, recognise, ingest, similar, models):
+for command in (
+    serve,
+    stop,
+    recognise,
+    ingest,
+    import_results,
+    import_vectors,
+    similar,
+    models,
+):
     group.add_command(command)
 
 

@@ -31,7 +31,8 @@ def similar(clip_id: int, k: int, as_json: bool, url: str | None) -> None:
         click.echo(f"The index is {answer['index']['state']}.", err=True)
     click.echo(f"{'clip':>10}  similarity  {'emotion':10} confidence  customer")
     for near in answer["neighbours"]:
+        confidence = "" if near["confidence"] is None else f"{near['confidence']:.3f}"
         click.echo(
-            f"{near['clip_id']:>10}  {near['similarity']:>10.4f}  {near['emotion']:10} "
-            f"{near['confidence']:>10.3f}  {near['customer_id'] or ''}"
+            f"{near['clip_id']:>10}  {near['similarity']:>10.4f}  {near['emotion'] or '':10} "
+            f"{confidence:>10}  {near['customer_id'] or ''}"
         )

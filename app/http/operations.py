@@ -60,7 +60,7 @@ def status(request: Request, library: Library = Depends(library_of)) -> Status:
         ),
         index=StatusIndex(
             backend="faiss",
-            kind="flat",
+            kind=library.index.kind,
             state=index.state,
             size=len(index),
             expected=library.expected(),

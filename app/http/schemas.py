@@ -12,6 +12,8 @@ from app.library.search import Neighbour
 
 DUPLICATE_OF = "Lowest live clip with the same bytes or the same decoded samples."
 
+NOT_KNOWN = "Null where an import did not say."
+
 Scores = dict[str, float]
 
 
@@ -80,11 +82,11 @@ class ClipView(BaseModel):
     clip_id: int
     stored_at: dt.datetime
     recorded_at: dt.datetime | None
-    duration: float = Field(description="Seconds.")
+    duration: float | None = Field(description=f"Seconds. {NOT_KNOWN}")
     channel: Channel
-    emotion: str
-    confidence: float
-    scores: Scores
+    emotion: str | None = Field(description=NOT_KNOWN)
+    confidence: float | None = Field(description=NOT_KNOWN)
+    scores: Scores | None = Field(description=NOT_KNOWN)
     customer_id: str | None
     call_id: str | None
     agent_id: str | None
@@ -92,7 +94,7 @@ class ClipView(BaseModel):
     metadata: dict[str, Any]
     indexed: bool = Field(description="Whether searches find it now.")
     model: Model
-    file_sha256: str = Field(description="Of the bytes that were posted.")
+    file_sha256: str | None = Field(description=f"Of the bytes that were posted. {NOT_KNOWN}")
     has_audio: bool = Field(description="Whether /audio has it.")
 
     @classmethod
@@ -145,13 +147,13 @@ class IndexState(BaseModel):
 class NeighbourView(BaseModel):
     clip_id: int
     similarity: float = Field(description="Cosine in [−1, 1] after the index's mean is removed.")
-    emotion: str
-    confidence: float
+    emotion: str | None = Field(description=NOT_KNOWN)
+    confidence: float | None = Field(description=NOT_KNOWN)
     customer_id: str | None
     call_id: str | None
     agent_id: str | None
     recorded_at: dt.datetime | None
-    duration: float = Field(description="Seconds.")
+    duration: float | None = Field(description=f"Seconds. {NOT_KNOWN}")
     tags: list[str]
 
     @classmethod
@@ -256,7 +258,7 @@ def _clip_fields(clip: Clip, indexed: bool) -> dict[str, Any]:
         "channel": clip.channel,
         "emotion": clip.emotion,
         "confidence": clip.confidence,
-        "scores": dict(zip(LABELS, clip.scores, strict=True)),
+        "scores": None if clip.scores is None else dict(zip(LABELS, clip.scores, strict=True)),
         "customer_id": clip.fields.customer_id,
         "call_id": clip.fields.call_id,
         "agent_id": clip.fields.agent_id,

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, get_args
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic_core import from_json
 from starlette.datastructures import UploadFile
 
 from app.domain import Channel, ClipFilter
 from app.errors import InvalidParameter
 from app.http.hang_up import while_connected
-from app.http.parameters import ClipId, Filters, library_of
+from app.http.parameters import MAX_ID, ClipId, Filters, library_of
 from app.http.problems import invalid, responses
 from app.http.recognise import check_upload
 from app.http.schemas import IndexState, NeighbourView, SearchAnswer
 from app.library import Library
-from app.library.search import Found, Wanted, by_audio, by_vector, similar
+from app.library.search import Found, Wanted, by_audio, by_examples, by_vectors, similar
 from app.recogniser import Flow
 
 router = APIRouter(prefix="/api/v1", tags=["search"])
 
 _CHANNEL: dict[str, Channel] = {"mix": "mix", "left": "left", "right": "right"}
+MAX_VECTORS = 100  # in one request
+MAX_NEIGHBOURS = 10_000  # asked for by one request
+MAX_EXAMPLES = 100  # of each kind
+ExampleId = Annotated[int, Field(strict=True, ge=1, le=MAX_ID)]
 SEARCH_PARAMETERS = ("k", "min_similarity", "group_by", "exact")
 
 
@@ -33,17 +38,50 @@ def wanted(
         None, description="The nearest clip of each customer only."
     ),
     exact: bool = Query(
-        False, description="Compare with every clip; every search of this index kind does."
+        False, description="Compare with every clip, whatever the kind of the index."
     ),
     where: ClipFilter = Depends(Filters(*SEARCH_PARAMETERS)),
 ) -> Wanted:
-    return Wanted(k=k, min_similarity=min_similarity, group_by=group_by, where=where)
+    return Wanted(k, min_similarity, group_by, exact, where)
 
 
 class VectorQuery(BaseModel):
+    """The clips nearest to an embedding of the active model, (D,)."""
+
     model_config = ConfigDict(extra="forbid")
 
-    vector: list[FiniteFloat] = Field(description="(D,) an embedding of the active model.")
+    vector: list[FiniteFloat]
+
+
+class VectorsQuery(BaseModel):
+    """The clips nearest to each of some embeddings of the active model, (D,) each: the answer is
+    a list of answers, in this order."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    vectors: list[list[FiniteFloat]] = Field(
+        min_length=1,
+        max_length=MAX_VECTORS,
+        description=f"Their number times k may be {MAX_NEIGHBOURS} at most.",
+    )
+
+
+class ExamplesQuery(BaseModel):
+    """The clips nearest to the mean of the positive examples' directions minus half the mean of
+    the negative ones'; a direction is an embedding after the index's mean is removed, scaled to
+    length 1. The examples themselves are not among the answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    positive: list[ExampleId] = Field(
+        min_length=1, max_length=MAX_EXAMPLES, description="Ids of stored clips."
+    )
+    negative: list[ExampleId] = Field(
+        [], max_length=MAX_EXAMPLES, description="Ids of other stored clips."
+    )
+
+
+JsonQuery = VectorQuery | VectorsQuery | ExamplesQuery
 
 
 @router.get(
@@ -59,8 +97,8 @@ def similar_clips(
 
 @router.post(
     "/search",
-    responses=responses(400, 413, 415, 429),
-    summary="The clips nearest to an upload or a vector; nothing is stored",
+    responses=responses(400, 404, 409, 413, 415, 429),
+    summary="The clips nearest to an upload, to vectors or to examples; nothing is stored",
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -75,14 +113,16 @@ def similar_clips(
                         },
                     }
                 },
-                "application/json": {"schema": VectorQuery.model_json_schema()},
+                "application/json": {
+                    "schema": {"oneOf": [kind.model_json_schema() for kind in get_args(JsonQuery)]}
+                },
             },
         }
     },
 )
 async def search(
     request: Request, wanted: Wanted = Depends(wanted), library: Library = Depends(library_of)
-) -> SearchAnswer:
+) -> SearchAnswer | list[SearchAnswer]:
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         async with request.form(max_files=1) as form:
             for name in form:
@@ -100,14 +140,37 @@ async def search(
                 request, flow, lambda: by_audio(library, file, channel, wanted, flow)
             )
     else:
-        query = _vector_query(await request.body())
-        found = await run_in_threadpool(by_vector, library, query.vector, wanted)
+        body = await request.body()
+        return await run_in_threadpool(_by_json, library, body, wanted)
     return answer(library, found)
 
 
-def _vector_query(body: bytes) -> VectorQuery:
+def _by_json(library: Library, body: bytes, wanted: Wanted) -> SearchAnswer | list[SearchAnswer]:
+    match _json_query(body):
+        case VectorQuery(vector=vector):
+            [found] = by_vectors(library, [vector], wanted)
+            return answer(library, found)
+        case VectorsQuery(vectors=vectors):
+            if len(vectors) * wanted.k > MAX_NEIGHBOURS:
+                raise InvalidParameter("k", f"times the vectors is more than {MAX_NEIGHBOURS}.")
+            return [answer(library, one) for one in by_vectors(library, vectors, wanted)]
+        case ExamplesQuery(positive=positive, negative=negative):
+            return answer(library, by_examples(library, positive, negative, wanted))
+
+
+def _json_query(body: bytes) -> JsonQuery:
     try:
-        return VectorQuery.model_validate_json(body)
+        query = from_json(body, allow_inf_nan=False)
+    except ValueError as exc:
+        raise InvalidParameter("body", "is not JSON.") from exc
+    names = query.keys() if isinstance(query, dict) else ()
+    kind: type[JsonQuery] = VectorQuery
+    if "vectors" in names:
+        kind = VectorsQuery
+    elif "positive" in names or "negative" in names:
+        kind = ExamplesQuery
+    try:
+        return kind.model_validate(query)
     except ValidationError as exc:
         raise invalid(exc.errors()[0]) from exc
 

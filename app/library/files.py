@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import hashlib
 import json
 import os
 import re
@@ -13,7 +14,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -181,6 +182,15 @@ def _clip_of(result_dir: Path) -> int | None:
 def as_clients_see(path: Path) -> str:
     """A path relative to the working directory, with forward slashes."""
     return os.path.relpath(path).replace(os.sep, "/")
+
+
+def sha256_of(source: BinaryIO) -> str:
+    """Hex SHA-256 of a file from where it stands; it is at its start afterwards."""
+    digest = hashlib.sha256()
+    while block := source.read(2**20):
+        digest.update(block)
+    source.seek(0)
+    return digest.hexdigest()
 
 
 def write_durably(path: Path, text: str) -> None:

@@ -9,9 +9,10 @@ import os
 import re
 import shutil
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from app.data_dir import Ownership
 from app.domain import Clip, ClipFilter, DuplicateKind
 from app.errors import DataDirInUse, NotFound, SettingsError, Unavailable
 from app.library.files import KeptAudio, ResultDirs, remove_result_dir, write_durably
+from app.library.filter_columns import FilterColumns
 from app.library.gate import Gate
 from app.library.keyed_locks import KeyedLocks
 from app.library.live_index import LiveIndex
@@ -30,7 +32,10 @@ from app.settings import Settings
 from app.store import Store, clips, database, embeddings, idempotency, models
 
 RETRY_SECONDS = 30.0  # after a maintenance task failed
+NICE = 10  # of the threads that maintain: requests come first
 DATABASE_MARKER = "database"  # file that holds the id of the data directory's database
+
+Task = tuple[float, Callable[[], None]]  # seconds between, and what is done
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +62,7 @@ class Library:
             self.recogniser, self.model_row, prior = self._load_model()
             self.kept_audio = KeptAudio(settings.data_dir / "audio")
             self.result_dirs = ResultDirs(settings.outputs_dir, settings.outputs_max_age_hours)
+            self.filters = FilterColumns(self.store)
             self.index = LiveIndex(
                 self.store,
                 self._index_dir(),
@@ -72,15 +78,29 @@ class Library:
         self.key_locks = KeyedLocks()
         self._deleted = True  # since the last checkpoint, or by an earlier process
         self._closing = threading.Event()
-        self._maintenance = threading.Thread(target=self._maintain, name="maintenance", daemon=True)
-        self._maintenance.start()
+        minutes = settings.snapshot_minutes
+        self._maintenance = [
+            self._started(
+                "maintenance", (10.0, self._keep_claim), (min(600.0, minutes * 60), self._clean)
+            ),
+            # By itself: a new build of a large index takes minutes.
+            self._started(
+                "index",
+                (1.0, self.index.maintain),
+                (60.0, self.index.audit),
+                (60.0, self.filters.audit),
+                (minutes * 60, self.index.save),
+            ),
+        ]
 
     def close(self) -> None:
         """Wait for the recognitions under way, save the index, give the data directory up."""
         self._closing.set()
         self.gate.close()
         self.recogniser.close()
-        self._maintenance.join()
+        self.index.stop()
+        for thread in self._maintenance:
+            thread.join()
         try:
             self.store.close()
             self.index.save()
@@ -108,9 +128,12 @@ class Library:
 
     def change(self, clip_id: int, changes: dict[str, Any]) -> Clip:
         """Replace some ClipFields of a clip. Raises NotFound."""
-        with self.store.write() as session:
-            if (clip := clips.get_locked(session, clip_id)) is not None:
-                clips.update(session, clip_id, dataclasses.replace(clip.fields, **changes))
+        try:
+            with self.store.write() as session:
+                if (clip := clips.get_locked(session, clip_id)) is not None:
+                    clips.update(session, clip_id, dataclasses.replace(clip.fields, **changes))
+        finally:  # also a commit that failed may have happened
+            self.filters.refresh([clip_id])
         return self.clip(clip_id)
 
     def forget(self, clip_id: int) -> bool:
@@ -134,7 +157,9 @@ class Library:
 
     def _finish_removal(self, removed: list[clips.Deleted]) -> None:
         if removed:
-            self.index.remove([gone.clip_id for gone in removed])
+            clip_ids = [gone.clip_id for gone in removed]
+            self.index.remove(clip_ids)
+            self.filters.remove(clip_ids)
             self._deleted = True
             if not self._remove_files(removed):
                 raise Unavailable(
@@ -224,15 +249,15 @@ class Library:
                 (self.kept_audio.settle if key in committed else self.kept_audio.discard)(key)
         self._remove_doomed()
 
-    def _maintain(self) -> None:
-        """Repairs, snapshots and cleaning, each at its interval, until the library closes."""
-        tasks: list[tuple[float, Callable[[], None]]] = [
-            (1.0, self.index.maintain),
-            (10.0, self._keep_claim),
-            (60.0, self.index.audit),
-            (self.settings.snapshot_minutes * 60, self.index.save),
-            (min(600.0, self.settings.snapshot_minutes * 60), self._clean),
-        ]
+    def _started(self, name: str, *tasks: Task) -> threading.Thread:
+        thread = threading.Thread(target=self._maintain, name=name, args=(tasks,), daemon=True)
+        thread.start()
+        return thread
+
+    def _maintain(self, tasks: Sequence[Task]) -> None:
+        """Do each at its interval, until the library closes."""
+        if sys.platform == "linux":  # where a thread has a priority of its own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         due = [time.monotonic() + interval for interval, _ in tasks]
         while not self._closing.wait(0.2):
             for number, (interval, task) in enumerate(tasks):

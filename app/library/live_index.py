@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,14 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import Embedding, ModelInfo
+from app.errors import Unavailable
 from app.store import Store, embeddings
 from index import snapshot
+from index.build import Engine, build, is_outgrown
 from index.contract import Hits
-from index.errors import SnapshotError, SnapshotNotFoundError
-from index.flat import FlatIndex
-from index.mean import build, needs_rebuild
+from index.errors import AlreadyPresent, SnapshotError, SnapshotNotFoundError
+from index.graph_index import GraphIndex
+from index.row_files import RowFiles
 
 State = Literal["ready", "building", "degraded"]
+
+PAGE = 4096  # embeddings read from the store at a time
+FEW = 1000  # clips that a new build may lack when adding waits for it to catch up
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +35,25 @@ log = logging.getLogger(__name__)
 class Current:
     """One build of the index, and what was to be said of it when it was asked for."""
 
-    index: FlatIndex
+    index: Engine
     state: State
     build: int
     pending: int
 
-    def search(self, vector: Embedding, k: int, allowed: NDArray[np.int64] | None = None) -> Hits:
-        """The k nearest of the allowed clips; see index.contract."""
-        return self.index.search(vector[None, :], k, allowed=allowed)[0]
+    @property
+    def mean(self) -> NDArray[np.float32]:
+        return self.index.mean
+
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        allowed: NDArray[np.int64] | None = None,
+        *,
+        exact: bool = False,
+    ) -> list[Hits]:
+        """The k nearest of the allowed clips to each query (q, D); see index.contract."""
+        return self.index.search(queries, k, allowed=allowed, exact=exact)
 
 
 class LiveIndex:
@@ -70,6 +86,8 @@ class LiveIndex:
         self._changes = 0
         self._removals = 0
         self._built_on = 0  # clips that the mean was taken from
+        self._stopping = threading.Event()
+        self._rows = RowFiles(directory)
         self._in_use = self._open()  # an index and its build: one assignment changes both
 
     @property
@@ -79,12 +97,17 @@ class LiveIndex:
         return "building" if self._rebuilding else "ready"
 
     @property
-    def _index(self) -> FlatIndex:
+    def _index(self) -> Engine:
         return self._in_use[0]
 
     @property
     def build(self) -> int:
         return self._in_use[1]
+
+    @property
+    def kind(self) -> str:
+        """How the build in use finds its candidates: flat (it compares with all) or graph."""
+        return self._index.kind
 
     @property
     def pending(self) -> int:
@@ -134,6 +157,27 @@ class LiveIndex:
             return False
         return True
 
+    def add_block(
+        self, ids: NDArray[np.int64], vectors: NDArray[np.float32], *, removals: int
+    ) -> bool:
+        """Add committed clips, ids (n,) and vectors (n, D), as `add` does one."""
+        try:
+            with self._changing:
+                try:
+                    self._index.add(ids, vectors)
+                except AlreadyPresent as exc:  # a rebuild or an audit was quicker
+                    new = ~np.isin(ids, exc.ids)
+                    self._index.add(ids[new], vectors[new])
+                self._changes += 1
+                if removals != self._removals:
+                    gone = [i for i in ids.tolist() if not self._is_stored(i)]
+                    self._index.remove(np.array(gone, np.int64))
+        except Exception:  # they are committed, as in `add`
+            log.exception("%d imported clips could not be added to the index.", len(ids))
+            self._missed.update(ids.tolist())
+            return False
+        return True
+
     def remove(self, clip_ids: Sequence[int]) -> None:
         """Remove clips that were deleted from the store; searches no longer return them."""
         with self._changing:
@@ -141,10 +185,18 @@ class LiveIndex:
             self._changes += 1
             self._removals += 1
 
+    def stop(self) -> None:
+        """Give up a build under way."""
+        self._stopping.set()
+
     def maintain(self) -> None:
-        """Repair after a failed add, and renew the mean of a library that has grown."""
-        if self._missed or needs_rebuild(self._built_on, len(self._index)):
+        """Repair after a failed add; renew what the library has outgrown."""
+        index = self._index
+        if self._missed or is_outgrown(index, self._built_on):
             self.rebuild()
+        elif isinstance(index, GraphIndex) and index.wants_to_grow:
+            index.grow()
+            self._changes += 1
 
     def audit(self) -> None:
         """Make up for whatever the store and the index differ in, if they do."""
@@ -160,11 +212,18 @@ class LiveIndex:
                 log.info("The index lacked %d clips and had %d too many.", added, removed)
 
     def rebuild(self) -> None:
-        """Build anew from the store and switch to it."""
+        """Build anew from the store and switch to it.
+
+        Raises:
+            Unavailable: the service stops.
+        """
         self._rebuilding = True
         try:
             fresh = self._build()
             built_on = len(fresh)
+            # What came meanwhile: most of it before others have to wait for the rest.
+            while sum(self._reconcile(fresh)) > FEW:
+                pass
             with self._changing:
                 self._reconcile(fresh)
                 self._in_use = fresh, self.build + 1
@@ -195,13 +254,14 @@ class LiveIndex:
         with self._store.read() as session:
             return embeddings.has(session, self._model_row, clip_id)
 
-    def _open(self) -> tuple[FlatIndex, int]:
+    def _open(self) -> tuple[Engine, int]:
         """The snapshot brought up to the store, or a build from the store, and its number."""
         try:
             index, manifest = snapshot.load(
                 self._directory,
                 model_digest=self._model.digest,
                 dimension=self._model.dimension,
+                rows=self._rows,
             )
         except SnapshotNotFoundError:
             index = self._build()
@@ -218,19 +278,24 @@ class LiveIndex:
             return index, manifest.build
         return index, 0
 
-    def _build(self) -> FlatIndex:
-        with self._store.read() as session:
-            ids = embeddings.indexable_ids(session, self._model_row)
-            vectors = np.empty((len(ids), self._model.dimension), np.float32)
-            filled = 0
-            for chunk_ids, chunk in embeddings.stream(session, self._model_row, ids):
-                kept = self._finite(chunk_ids, chunk)
-                ids[filled : filled + kept.sum()] = chunk_ids[kept]
-                vectors[filled : filled + kept.sum()] = chunk[kept]
-                filled += int(kept.sum())
-        return build(ids[:filled], vectors[:filled], self._prior)
+    def _build(self) -> Engine:
+        return build(self._blocks, self._model.dimension, self._prior, self._rows)
 
-    def _reconcile(self, index: FlatIndex) -> tuple[int, int]:
+    def _blocks(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Ids and embeddings of what should be in the index, page by page."""
+        after = 0
+        while True:
+            if self._stopping.is_set():
+                raise Unavailable("The service is stopping.")
+            with self._store.read() as session:
+                ids, vectors = embeddings.page(session, self._model_row, after, PAGE)
+            if not len(ids):
+                return
+            after = int(ids[-1])
+            kept = self._finite(ids, vectors)
+            yield ids[kept], vectors[kept]
+
+    def _reconcile(self, index: Engine) -> tuple[int, int]:
         """Add what the store has and `index` lacks, remove the reverse; returns both counts."""
         with self._store.read() as session:
             wanted = embeddings.indexable_ids(session, self._model_row)

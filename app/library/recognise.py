@@ -26,7 +26,7 @@ from app.domain import (
 )
 from app.errors import Conflict, Gone, Unavailable
 from app.library.answers import Answer, answer_of
-from app.library.files import as_json, to_json, write_result
+from app.library.files import as_json, sha256_of, to_json, write_result
 from app.library.hear import hear
 from app.library.library import Library
 from app.recogniser import Flow
@@ -70,7 +70,7 @@ def recognise(library: Library, posted: Posted) -> Answer:
         Unavailable: the database does not answer, the disk is full, or the service stops.
         ClientGone: the flow was cancelled; nothing is stored.
     """
-    file_sha256 = _sha256(posted.source)
+    file_sha256 = sha256_of(posted.source)
     if posted.idempotency_key is None:
         return _store(library, posted, file_sha256, "")
     fingerprint = _fingerprint(posted, file_sha256)
@@ -108,7 +108,7 @@ def _store(library: Library, posted: Posted, file_sha256: str, fingerprint: str)
                     _write_files(library, posted, audio, channel, waveform, found, file_sha256)
                 )
             posted.flow.check()
-            removals = library.index.removals
+            removals = library.index.removals, library.filters.removals
             answer, clip_ids = _commit(library, posted, heard, fingerprint)
         except BaseException as exc:
             stored = _is_stored(library, str(heard[0].result_dir)) if heard else None
@@ -120,7 +120,9 @@ def _store(library: Library, posted: Posted, file_sha256: str, fingerprint: str)
                 raise Unavailable("The clip's files could not be written.") from exc
             raise
         _settle(library, heard)
-        return _index(library, posted, heard, clip_ids, answer, removals)
+        for one, clip_id in zip(heard, clip_ids, strict=True):
+            library.filters.add(clip_id, one.new, removals=removals[1])
+        return _index(library, posted, heard, clip_ids, answer, removals[0])
 
 
 def _is_stored(library: Library, result_dir: str) -> bool | None:
@@ -267,14 +269,6 @@ def _index(
             clip_id, one.new.recognition.embedding, removals=removals
         )
     return answer
-
-
-def _sha256(source: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while block := source.read(2**20):
-        digest.update(block)
-    source.seek(0)
-    return digest.hexdigest()
 
 
 def _fingerprint(posted: Posted, file_sha256: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,13 +100,13 @@ def add(session: Session, new: NewClip) -> int:
         result_dir=new.result_dir,
         warnings=list(new.warnings),
         **dict(zip(SCORE_COLUMNS, map(float, new.recognition.scores), strict=True)),
-        **_field_columns(new.fields, new.stored_at),
+        **field_columns(new.fields, new.stored_at),
     )
     connection = session.connection()
     inserted = connection.execute(ADD_CLIP, values).inserted_primary_key
     assert inserted is not None
     clip_id: int = inserted[0]
-    _write_keys(session, clip_id, new.fields)
+    write_keys(session, {clip_id: new.fields})
     connection.execute(
         ADD_EMBEDDING,
         {
@@ -189,13 +189,6 @@ def customers(session: Session, clip_ids: Sequence[int]) -> dict[int, str | None
     return found
 
 
-def count_groups(session: Session, wanted: ClipFilter) -> int:
-    """Number of customers among the matching clips, each clip without one counted as its own."""
-    named = func.count(func.distinct(ClipRow.customer_id))
-    anonymous = func.count() - func.count(ClipRow.customer_id)
-    return session.scalar(select(named + anonymous).where(*conditions(wanted))) or 0
-
-
 def is_stored(session: Session, result_dir: str) -> bool:
     """Whether a clip with this result directory was committed."""
     query = select(func.count()).where(ClipRow.result_dir == result_dir)
@@ -203,7 +196,7 @@ def is_stored(session: Session, result_dir: str) -> bool:
 
 
 def same_file(
-    session: Session, file_sha256: str, audio_sha256: str, channel: Channel
+    session: Session, file_sha256: str | None, audio_sha256: str | None, channel: Channel
 ) -> tuple[int, DuplicateKind] | None:
     """The lowest live clip with the same bytes (heard on the same channel) or samples."""
     clip_id = session.connection().scalar(
@@ -222,10 +215,10 @@ def update(session: Session, clip_id: int, fields: ClipFields) -> None:
     """Replace what the caller said of a stored clip."""
     stored_at = session.scalars(select(ClipRow.stored_at).where(ClipRow.id == clip_id)).one()
     changes = sql_update(CLIPS).where(ClipRow.id == clip_id)
-    session.connection().execute(changes.values(_field_columns(fields, stored_at)))
+    session.connection().execute(changes.values(field_columns(fields, stored_at)))
     session.execute(delete(TagRow).where(TagRow.clip_id == clip_id))
     session.execute(delete(MetadataRow).where(MetadataRow.clip_id == clip_id))
-    _write_keys(session, clip_id, fields)
+    write_keys(session, {clip_id: fields})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -286,7 +279,7 @@ def committed_keys(session: Session, keys: Sequence[str]) -> set[str]:
     return found
 
 
-def _field_columns(fields: ClipFields, stored_at: dt.datetime) -> dict[str, Any]:
+def field_columns(fields: ClipFields, stored_at: dt.datetime) -> dict[str, Any]:
     """Columns of the table `clips`."""
     return {
         "customer_id": fields.customer_id,
@@ -298,12 +291,16 @@ def _field_columns(fields: ClipFields, stored_at: dt.datetime) -> dict[str, Any]
     }
 
 
-def _write_keys(session: Session, clip_id: int, fields: ClipFields) -> None:
+def write_keys(session: Session, fields: Mapping[int, ClipFields]) -> None:
+    """The tags and metadata digests of new clips, by id."""
     connection = session.connection()
-    if tags := [{"clip_id": clip_id, "tag": tag} for tag in set(fields.tags)]:
+    if tags := [{"clip_id": i, "tag": tag} for i, one in fields.items() for tag in set(one.tags)]:
         connection.execute(insert(TAGS), tags)
-    digests = metadata_digests(fields.metadata)
-    if keys := [{"clip_id": clip_id, "digest": digest} for digest in digests]:
+    if keys := [
+        {"clip_id": i, "digest": digest}
+        for i, one in fields.items()
+        for digest in metadata_digests(one.metadata)
+    ]:
         connection.execute(insert(METADATA), keys)
 
 
@@ -313,7 +310,7 @@ def _clip(row: ClipRow, model: ModelRow, tags: tuple[str, ...]) -> Clip:
         stored_at=row.stored_at,
         duration=row.duration,
         channel=row.channel,  # type: ignore[arg-type]  # the column holds only Channel values
-        scores=tuple(getattr(row, column) for column in SCORE_COLUMNS),
+        scores=_scores(row),
         emotion=row.emotion,
         confidence=row.confidence,
         fields=ClipFields(
@@ -331,6 +328,11 @@ def _clip(row: ClipRow, model: ModelRow, tags: tuple[str, ...]) -> Clip:
         result_dir=row.result_dir,
         audio_key=row.audio_key,
     )
+
+
+def _scores(row: ClipRow) -> tuple[float, ...] | None:
+    scores = tuple(getattr(row, column) for column in SCORE_COLUMNS)
+    return None if None in scores else scores
 
 
 def _blob(embedding: Embedding) -> bytes:

@@ -56,6 +56,30 @@ def count_indexable(session: Session, model: int) -> int:
     )
 
 
+def page(
+    session: Session, model: int, after: int, limit: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Ids (n,) and vectors (n, D) of the first `limit` clips beyond id `after` that should be in
+    the model's index."""
+    column, clip = Base.metadata.tables[EmbeddingRow.__tablename__].c, ClipRow.__table__.c
+    rows = (
+        session.connection()
+        .execute(
+            select(column.clip_id, column.vector)
+            .join(ClipRow.__table__, clip.id == column.clip_id)
+            .where(column.model_id == model, column.clip_id > after, clip.indexable)
+            .order_by(column.clip_id)
+            .limit(limit)
+        )
+        .fetchall()
+    )
+    if not rows:
+        return np.empty(0, np.int64), np.empty((0, 0), np.float32)
+    ids = np.array([row[0] for row in rows], np.int64)
+    joined = np.frombuffer(b"".join([row[1] for row in rows]), "<f4")
+    return ids, joined.reshape(len(ids), -1).astype(np.float32, copy=False)
+
+
 def stream(
     session: Session, model: int, ids: Sequence[int] | NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.domain import ModelInfo
@@ -43,6 +43,12 @@ def prior_mean(session: Session, digest: str) -> NDArray[np.float32] | None:
     """The (D,) mean registered with a model, or None when the model is new here."""
     blob = session.scalar(select(ModelRow.prior_mean).where(ModelRow.digest == digest))
     return None if blob is None else np.frombuffer(blob, "<f4").astype(np.float32)
+
+
+def named(session: Session, name: str) -> list[tuple[int, ModelInfo]]:
+    """Row ids of the models with this id, or whose digest begins with it."""
+    wanted = or_(ModelRow.name == name, ModelRow.digest.startswith(name, autoescape=True))
+    return [(row.id, as_info(row)) for row in session.scalars(select(ModelRow).where(wanted))]
 
 
 def clips_of_others(session: Session, digest: str) -> list[tuple[ModelInfo, int]]:

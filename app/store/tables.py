@@ -74,7 +74,10 @@ class ModelRow(Base):
 
 
 class ClipRow(Base):
-    """A stored recording: file facts, what the caller said of it, and its scores."""
+    """A stored recording: file facts, what the caller said of it, and its scores.
+
+    File facts and scores are null where an import did not bring them.
+    """
 
     __tablename__ = "clips"
     # Ids are never reused, also after the highest one was deleted.
@@ -89,34 +92,34 @@ class ClipRow(Base):
     stored_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
     recorded_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
     at: Mapped[dt.datetime] = mapped_column(UtcDateTime, index=True)  # recorded, else stored
-    duration: Mapped[float] = mapped_column(Float(53))
+    duration: Mapped[float | None] = mapped_column(Float(53))
     channel: Mapped[str] = mapped_column(String(5))
-    container: Mapped[str] = mapped_column(String(20))
-    codec: Mapped[str] = mapped_column(String(40))
-    sample_rate: Mapped[int]
-    channels: Mapped[int]
-    file_sha256: Mapped[str] = mapped_column(String(64), index=True)
-    audio_sha256: Mapped[str] = mapped_column(String(64), index=True)
+    container: Mapped[str | None] = mapped_column(String(20))
+    codec: Mapped[str | None] = mapped_column(String(40))
+    sample_rate: Mapped[int | None]
+    channels: Mapped[int | None]
+    file_sha256: Mapped[str | None] = mapped_column(String(64), index=True)
+    audio_sha256: Mapped[str | None] = mapped_column(String(64), index=True)
     customer_id: Mapped[str | None] = mapped_column(String(200))
     call_id: Mapped[str | None] = mapped_column(String(200), index=True)
     agent_id: Mapped[str | None] = mapped_column(String(200), index=True)
     metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", Json)
     indexable: Mapped[bool]
-    emotion: Mapped[str] = mapped_column(String(9))
-    confidence: Mapped[float] = mapped_column(Float(53))
+    emotion: Mapped[str | None] = mapped_column(String(9))
+    confidence: Mapped[float | None] = mapped_column(Float(53))
     audio_key: Mapped[str | None] = mapped_column(String(40), unique=True)
     result_dir: Mapped[str | None] = mapped_column(Text)
     warnings: Mapped[list[str]] = mapped_column(Json)
 
-    score_angry: Mapped[float] = mapped_column(Float(53))
-    score_disgusted: Mapped[float] = mapped_column(Float(53))
-    score_fearful: Mapped[float] = mapped_column(Float(53))
-    score_happy: Mapped[float] = mapped_column(Float(53))
-    score_neutral: Mapped[float] = mapped_column(Float(53))
-    score_other: Mapped[float] = mapped_column(Float(53))
-    score_sad: Mapped[float] = mapped_column(Float(53))
-    score_surprised: Mapped[float] = mapped_column(Float(53))
-    score_unknown: Mapped[float] = mapped_column(Float(53))
+    score_angry: Mapped[float | None] = mapped_column(Float(53))
+    score_disgusted: Mapped[float | None] = mapped_column(Float(53))
+    score_fearful: Mapped[float | None] = mapped_column(Float(53))
+    score_happy: Mapped[float | None] = mapped_column(Float(53))
+    score_neutral: Mapped[float | None] = mapped_column(Float(53))
+    score_other: Mapped[float | None] = mapped_column(Float(53))
+    score_sad: Mapped[float | None] = mapped_column(Float(53))
+    score_surprised: Mapped[float | None] = mapped_column(Float(53))
+    score_unknown: Mapped[float | None] = mapped_column(Float(53))
 
 
 SCORE_COLUMNS = tuple(f"score_{label}" for label in LABELS)
@@ -155,6 +158,23 @@ class EmbeddingRow(Base):
         Id, ForeignKey("clips.id", ondelete="CASCADE"), primary_key=True, index=True
     )
     vector: Mapped[bytes] = mapped_column(LargeBinary)  # float32 (D,), little-endian
+
+
+class ImportRow(Base):
+    """A file of vectors or a result directory that is being or was imported: `done` changes in
+    the transaction that stores the rows, so that none is stored twice."""
+
+    __tablename__ = "imports"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)  # SHA-256 of what is imported
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"), primary_key=True)
+    rows: Mapped[int] = mapped_column(BigInteger)
+    done: Mapped[int] = mapped_column(BigInteger)
+    started_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    # Of a result directory: with its clip it is forgotten, and may be imported anew.
+    clip_id: Mapped[int | None] = mapped_column(
+        Id, ForeignKey("clips.id", ondelete="CASCADE"), index=True
+    )
 
 
 class DatabaseRow(Base):

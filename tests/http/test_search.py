@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -40,12 +41,21 @@ def library(tmp_path_factory: pytest.TempPathFactory, audio: Path) -> Iterator[L
         yield service, paths, np.array(embeddings)
 
 
+def search(service: Service, body: object, **params: object) -> requests.Response:
+    return requests.post(f"{service.url}/api/v1/search", params=params, json=body)
+
+
+def library_mean(embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Shrunk toward the prior that ships with the model."""
+    prior = np.load(BUNDLED / "prior_mean.npy")
+    return shrunk_mean(embeddings.mean(axis=0), len(embeddings), prior).astype(np.float64)
+
+
 def similarities(
     embeddings: NDArray[np.float32], query: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Cosine after the mean is removed, shrunk toward the prior that ships with the model."""
-    prior = np.load(BUNDLED / "prior_mean.npy")
-    mean = shrunk_mean(embeddings.mean(axis=0), len(embeddings), prior).astype(np.float64)
+    """Cosine after the mean is removed."""
+    mean = library_mean(embeddings)
     a, b = embeddings - mean, query - mean
     return (a @ b) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b))
 
@@ -121,6 +131,136 @@ def test_by_vector(library: Library) -> None:
     assert sorted(near["clip_id"] for near in answer["neighbours"]) == wanted
 
 
+def test_by_vectors(library: Library) -> None:
+    service, _, embeddings = library
+    params = {"k": 4, "customer_id": ["c1"]}
+    body = {"vectors": embeddings[:3].tolist()}
+    answers = search(service, body, **params).json()
+    for vector, answer in zip(body["vectors"], answers, strict=True):
+        SearchAnswer.model_validate(answer, extra="forbid")
+        assert answer == search(service, {"vector": vector}, **params).json()
+    assert len({near["clip_id"] for answer in answers for near in answer["neighbours"][:1]}) > 1
+
+
+def test_exact_is_the_same_where_every_search_is(library: Library) -> None:
+    service, _, _ = library
+    exact = service.get("/clips/2/similar", k=5, exact="true").json()
+    assert exact == service.get("/clips/2/similar", k=5).json()
+
+
+def test_one_positive_example_is_that_clip(library: Library) -> None:
+    service, _, _ = library
+    found = search(service, {"positive": [3]}, k=100).json()
+    SearchAnswer.model_validate(found, extra="forbid")
+    similar = service.get("/clips/3/similar", k=100).json()
+    assert found["clip_id"] is None
+    assert [near["clip_id"] for near in found["neighbours"]] == service.neighbours(3, k=100)
+    for near, same in zip(found["neighbours"], similar["neighbours"], strict=True):
+        assert near["similarity"] == pytest.approx(same["similarity"], abs=1e-6)
+
+
+@pytest.mark.parametrize("negative", [[], [5], [5, 8]], ids=str)
+def test_examples_are_the_formula(library: Library, negative: list[int]) -> None:
+    service, paths, embeddings = library
+    mean = library_mean(embeddings)
+    centred = embeddings.astype(np.float64) - mean
+    units = centred / np.linalg.norm(centred, axis=1)[:, None]
+    query = units[[0, 3]].mean(axis=0)
+    if negative:
+        query -= 0.5 * units[np.array(negative) - 1].mean(axis=0)
+    expected = units @ query / np.linalg.norm(query)
+    found = search(service, {"positive": [1, 4], "negative": negative}, k=100).json()["neighbours"]
+    wanted = set(range(1, len(paths) + 1)) - {1, 4, *negative}
+    assert {near["clip_id"] for near in found} == wanted
+    for near in found:
+        assert near["similarity"] == pytest.approx(expected[near["clip_id"] - 1], abs=1e-5)
+    ranks = [(-near["similarity"], near["clip_id"]) for near in found]
+    assert ranks == sorted(ranks)
+    for k in (1, 3):
+        nearest = search(service, {"positive": [1, 4], "negative": negative}, k=k).json()
+        assert nearest["neighbours"] == found[:k]
+
+
+def test_examples_that_cannot_be(service: Service) -> None:
+    some = service.post_bytes(pcm(1)).json()["clip_id"]
+    unknown = 10**9
+    for positive, negative in (([unknown], []), ([some], [unknown])):
+        refused = search(service, {"positive": positive, "negative": negative})
+        is_problem(refused, 404, "not-found")
+    for body in (
+        {"positive": [some, some]},
+        {"positive": [some], "negative": [some]},
+        {"positive": []},
+        {"negative": [some]},
+        {"positive": [0]},
+        {"positive": [True]},
+        {"positive": ["1"]},
+        {"positive": list(range(1, 102))},
+        {"positive": [some], "negative": list(range(1, 102))},
+        {"positive": [some], "vector": [1.0]},
+    ):
+        is_problem(search(service, body), 422, "invalid-parameter")
+
+
+def test_an_example_of_another_model(start: Callable[..., Service]) -> None:
+    service = start()
+    ids = [service.post_bytes(pcm(1 + n)).json()["clip_id"] for n in range(2)]
+    service.stop()
+    with sqlite3.connect(service.data_dir / "emoseek.db") as database:
+        database.execute("DELETE FROM embeddings WHERE clip_id = ?", ids[:1])
+    database.close()
+    service.start()
+    is_problem(search(service, {"positive": ids}), 409, "not-indexed")
+    is_problem(search(service, {"positive": ids[1:], "negative": ids[:1]}), 409, "not-indexed")
+
+
+def test_limits_of_vectors(service: Service) -> None:
+    dimension = service.get("/status").json()["model"]["dimension"]
+    vector = [1.0] * dimension
+    assert len(search(service, {"vectors": [vector] * 100}, k=100).json()) == 100
+    assert "k" in is_problem(
+        search(service, {"vectors": [vector] * 100}, k=101), 422, "invalid-parameter"
+    )
+    for vectors in ([], [vector] * 101, [vector, vector[:-1]], vector):
+        refused = search(service, {"vectors": vectors})
+        assert "vector" in is_problem(refused, 422, "invalid-parameter")
+
+
+def test_what_was_answered_shows_in_filters(start: Callable[..., Service]) -> None:
+    """After every answer the filtered search agrees with it, also once restarted."""
+    service = start()
+    asked = service.post_bytes(pcm(1)).json()["clip_id"]
+    other = service.post_bytes(pcm(2), customer_id="c", tags=["t"]).json()["clip_id"]
+    url = f"{service.url}/api/v1/clips/{other}"
+    assert service.neighbours(asked, customer_id="c", tag="t") == [other]
+    assert requests.patch(url, json={"customer_id": "d", "metadata": {"a": 1}}).ok
+    for _ in range(2):
+        assert service.neighbours(asked, customer_id="c") == []
+        assert service.neighbours(asked, **{"customer_id": "d", "meta.a": "1"}) == [other]
+        service.stop()
+        service.start()
+    assert requests.delete(f"{service.url}/api/v1/clips/{other}").ok
+    assert service.neighbours(asked, customer_id="d") == []
+
+
+def test_grouping_finds_rare_customers_behind_a_frequent_one(start: Callable[..., Service]) -> None:
+    service = start()
+    same = pcm(1)
+    asked = service.post_bytes(same, customer_id="many").json()["clip_id"]
+    for _ in range(30):
+        service.post_bytes(same, customer_id="many")
+    rare = [
+        service.post_bytes(pcm(2 + n), customer_id=name).json()["clip_id"]
+        for n, name in enumerate(("a", "b", "c"))
+    ]
+    alone = service.post_bytes(pcm(6)).json()["clip_id"]
+    found = service.neighbours(asked, k=5, group_by="customer_id")
+    assert found[0] == asked + 1
+    assert sorted(found[1:]) == sorted([*rare, alone])
+    filtered = service.neighbours(asked, k=1, group_by="customer_id", customer_id="b")
+    assert filtered == [rare[1]]
+
+
 @pytest.mark.parametrize(
     ("body", "parameter"),
     [
@@ -128,6 +268,7 @@ def test_by_vector(library: Library) -> None:
         ({"vector": []}, "vector"),
         ({"vector": ["a"]}, "vector"),
         ({"vectors": [[1.0]]}, "vector"),
+        ({"vector": [10**400]}, "vector"),
         ({}, "vector"),
         ([], "body"),
     ],

@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 from numpy.typing import NDArray
 
 import index.flat
+import index.scan
 import index.snapshot
 from index.contract import Ids
 from index.errors import VectorIndexError
@@ -139,7 +140,7 @@ class FlatAgainstExact(RuleBasedStateMachine):
 @pytest.fixture
 def quick_and_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing fetched to spare, so that ties are cut; few rows a segment; no waiting for disks."""
-    monkeypatch.setattr(index.flat, "_SPARE", 0)
+    monkeypatch.setattr(index.scan, "SPARE", 0)
     monkeypatch.setattr(index.flat, "rows_of_segment", lambda dimension: 5)
     monkeypatch.setattr(index.snapshot, "rows_of_segment", lambda dimension: 5)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)

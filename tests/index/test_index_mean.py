@@ -1,19 +1,24 @@
 """The mean that is removed, and when it has to be taken again."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import index.build
+from index.build import Engine
+from index.contract import Ids, Vectors
 from index.errors import InvalidIds, InvalidVectors, WrongDimension
 from index.mean import (
     PRIOR_WEIGHT,
     SETTLED_SIZE,
     RunningMean,
-    build,
     needs_rebuild,
     shrunk_mean,
 )
+from index.row_files import RowFiles
 
 ONES = np.ones(3, np.float32)
 
@@ -58,9 +63,9 @@ def test_running_mean_follows_what_is_counted() -> None:
 
 def test_equal_clips_have_exactly_their_own_mean() -> None:
     vectors = np.full((1000, 5), 0.1, np.float32)
-    index = build(np.arange(1, 1001), vectors, None)
-    assert index.mean.tolist() == vectors[0].tolist()
-    assert index.search(vectors[:1], 3)[0].similarities.tolist() == [0, 0, 0]
+    same = build(np.arange(1, 1001), vectors, None)
+    assert same.mean.tolist() == vectors[0].tolist()
+    assert same.search(vectors[:1], 3)[0].similarities.tolist() == [0, 0, 0]
 
 
 def test_two_clips_are_not_opposites_when_there_is_a_prior() -> None:
@@ -82,6 +87,12 @@ def test_build_refuses_what_add_refuses() -> None:
     with pytest.raises(WrongDimension):
         build(np.array([1, 2]), np.ones(2, np.float32), None)
     assert len(build(np.array([], np.int64), np.ones((0, 3), np.float32), ONES)) == 0
+
+
+def build(ids: Ids, vectors: Vectors, prior: Vectors | None) -> Engine:
+    """Of a library that is small."""
+    rows = RowFiles(Path("/nonexistent"))
+    return index.build.build(lambda: [(ids, vectors)], vectors.shape[-1], prior, rows)
 
 
 @pytest.mark.parametrize(

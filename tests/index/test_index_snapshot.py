@@ -3,21 +3,21 @@
 import json
 import os
 import shutil
-import signal
-import sys
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import pytest
+from killed import save_in_a_process_killed_at
 
 from index import manifest, snapshot
 from index.errors import SnapshotError, SnapshotNotFoundError
 from index.exact import ExactIndex
 from index.flat import FlatIndex
+from index.graph_index import GraphIndex
+from index.npy_files import npy_header
 
 MODEL, DIMENSION = "sha256:0123", 6
 GOLDEN = Path(__file__).parent / "golden"
@@ -32,11 +32,11 @@ def make_index(first: int, count: int) -> FlatIndex:
     return index
 
 
-def save(index: FlatIndex, directory: Path, build: int = 1) -> None:
+def save(index: FlatIndex | GraphIndex, directory: Path, build: int = 1) -> None:
     snapshot.save(index, directory, model_digest=MODEL, build=build)
 
 
-def load(directory: Path) -> tuple[FlatIndex, manifest.Manifest]:
+def load(directory: Path) -> tuple[FlatIndex | GraphIndex, manifest.Manifest]:
     return snapshot.load(directory, model_digest=MODEL, dimension=DIMENSION)
 
 
@@ -167,7 +167,8 @@ def test_a_snapshot_of_something_else_is_refused(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "reason"),
     [
-        ("format", 2, "format is 2, wanted 1"),
+        ("format", 2, "not a manifest"),
+        ("format", 3, "format is 3, wanted 1 or 2"),
         ("metric", "euclidean", "metric is euclidean"),
         ("count", 10**15, "bytes, wanted"),
         ("count", 9, "bytes, wanted"),
@@ -219,7 +220,7 @@ def test_arrays_that_cannot_be_are_refused_even_with_right_checksums(
     array = np.load(path)
     for position, value in change.items():
         array[position] = value
-    path.write_bytes(snapshot._npy_header(array.dtype.str, array.shape) + array.tobytes())
+    path.write_bytes(npy_header(array.dtype.str, array.shape) + array.tobytes())
     digest = sha256(path.read_bytes()).hexdigest()
     rewrite_manifest(saved, lambda fields: fields["files"][role].update(sha256=digest))
     with pytest.raises(SnapshotError, match=reason):
@@ -297,7 +298,7 @@ def test_killed_at_any_line_the_old_or_the_new_snapshot_is_whole(
         line += 1
         directory = saved.with_name(f"killed-{line}")
         shutil.copytree(saved, directory)
-        finished = save_in_a_process_killed_at(line, new, directory)
+        finished = save_in_a_process_killed_at(line, new, directory, MODEL)
         index, read = load(directory)
         expected = {3: old, 4: new}[read.build]
         assert index.ids().tolist() == expected.ids().tolist()
@@ -311,30 +312,3 @@ def test_killed_at_any_line_the_old_or_the_new_snapshot_is_whole(
     assert outcomes == sorted(outcomes)
     assert outcomes.count(3) > 20
     assert outcomes.count(4) > 5
-
-
-def save_in_a_process_killed_at(line: int, index: FlatIndex, directory: Path) -> bool:
-    """Fork and save; SIGKILL at the n-th line run in the snapshot's code. True: it got through."""
-    left = line
-
-    def trace(frame: FrameType, event: str, argument: object) -> Any:
-        nonlocal left
-        if frame.f_code.co_filename not in (snapshot.__file__, manifest.__file__):
-            return None
-        if event == "line":
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return trace
-
-    child = os.fork()
-    if child == 0:
-        try:
-            sys.settrace(trace)
-            save(index, directory, 4)
-            os._exit(0)
-        finally:
-            os._exit(1)
-    status = os.waitpid(child, 0)[1]
-    assert os.waitstatus_to_exitcode(status) in (0, -signal.SIGKILL)
-    return os.waitstatus_to_exitcode(status) == 0

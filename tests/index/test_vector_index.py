@@ -9,6 +9,7 @@ from agreement import assert_same
 from numpy.typing import NDArray
 
 import index.flat
+import index.scan
 import index.segments
 import index.snapshot
 from index.contract import Ids, VectorIndex, Vectors
@@ -191,7 +192,7 @@ def test_ties_beyond_what_is_fetched_still_go_to_the_lowest_ids() -> None:
 def test_near_ties_that_float32_cannot_order(
     dimension: int, hard_vectors: HardVectors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index.flat, "_SPARE", 0)
+    monkeypatch.setattr(index.scan, "SPARE", 0)
     mean = np.random.default_rng(1).standard_normal(dimension).astype(np.float32)
     vectors = hard_vectors(5, mean, 400)
     flat, exact = FlatIndex(dimension, mean, segment_rows=150), ExactIndex(dimension, mean)

@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import index.build
+import index.graph_index
 from app.domain import ModelInfo, Recognition
+from app.errors import Unavailable
 from app.library.live_index import LiveIndex
 from app.store import Store, clips, models
 from app.store.tables import EmbeddingRow
 from index.flat import FlatIndex
+from index.graph_index import GraphIndex
 from index.mean import shrunk_mean
 from tests.store.test_store import new_clip
 
@@ -62,7 +66,7 @@ class Rig:
 
     def check(self) -> None:
         """The index finds the stored clips and no other."""
-        found = self.index.current().search(np.ones(DIMENSION, np.float32), 1000)
+        [found] = self.index.current().search(np.ones((1, DIMENSION), np.float32), 1000)
         assert sorted(found.ids.tolist()) == sorted(self.embeddings)
         assert len(self.index) == len(self.embeddings)
 
@@ -217,3 +221,77 @@ def test_rebuilds_lose_nothing_while_clips_come_and_go(rig: Rig) -> None:
         thread.join()
     assert rig.index.build > 3
     rig.check()
+
+
+def test_a_library_that_grows_large_gets_a_graph_and_keeps_it(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index.build, "GRAPH_BYTES", 4 * DIMENSION * 30)
+    monkeypatch.setattr(index.graph_index, "OPEN", 2)
+    monkeypatch.setattr(index.graph_index, "TAIL", 5)
+    ids = [rig.add() for _ in range(40)]
+    assert isinstance(rig.index.current().index, FlatIndex)
+    rig.index.maintain()
+    graph = rig.index.current().index
+    assert isinstance(graph, GraphIndex)
+    covered = graph.graph.covered
+    rig.check()
+    ids += [rig.add() for _ in range(9)]
+    rig.index.maintain()
+    assert graph.graph.covered > covered
+    rig.check()
+    rig.index.save()
+    rig.add()
+    rig.delete(ids[3])
+    rig.open()
+    assert isinstance(rig.index.current().index, GraphIndex)
+    rig.check()
+    for clip_id in ids[10:40]:
+        rig.delete(clip_id)
+    rig.index.audit()
+    rig.check()
+    rig.index.maintain()
+    assert isinstance(rig.index.current().index, FlatIndex)
+    rig.check()
+    rig.index.save()
+    assert not list((rig.directory / "index").glob("rows-*"))
+
+
+def test_a_build_under_way_is_given_up_when_the_service_stops(rig: Rig) -> None:
+    for _ in range(3):
+        rig.add()
+    rig.index.stop()
+    with pytest.raises(Unavailable):
+        rig.index.rebuild()
+    assert rig.index.state == "ready"
+    rig.check()
+
+
+def test_a_block_is_added_beside_a_rebuild_and_a_deletion(rig: Rig) -> None:
+    removals = rig.index.removals
+    ids = [rig.commit() for _ in range(5)]
+    rig.index.audit()  # is quicker: it adds all of them
+    late = [rig.commit() for _ in range(3)]
+    wanted = np.array(ids[3:] + late, np.int64)
+    vectors = np.stack([rig.embeddings[i] for i in wanted.tolist()])
+    rig.delete(late[1])
+    rig.index.remove([late[1]])
+    assert rig.index.add_block(wanted, vectors, removals=removals)
+    assert sorted(i for i in ids + late if i in rig.index) == [*ids, late[0], late[2]]
+    assert len(rig.index) == 7
+
+
+def test_a_block_that_cannot_be_added_is_repaired(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    ids = np.array([rig.commit() for _ in range(5)], np.int64)
+    vectors = np.stack([rig.embeddings[i] for i in ids.tolist()])
+    with monkeypatch.context() as broken:
+        broken.setattr(FlatIndex, "add", fail)
+        assert not rig.index.add_block(ids, vectors, removals=rig.index.removals)
+    assert (rig.index.state, rig.index.pending) == ("degraded", 5)
+    rig.index.maintain()
+    assert (rig.index.state, len(rig.index)) == ("ready", 5)

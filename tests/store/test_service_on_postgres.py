@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import requests
 
+from tests.cli.test_cli import run
+from tests.cli.test_import_vectors import write_csv, write_npy
 from tests.service import Service
 
 
@@ -32,3 +35,26 @@ def test_recognise_find_restart_delete(
     assert set(service.neighbours(ids[0], k=100, **where)) == set(ids[2:])
     facets = service.get("/clips/facets", by="customer_id,tag").json()["facets"]
     assert facets["tag"] == [{"value": "t", "count": len(ids) - 1}]
+
+
+def test_import_kill_import(start: Callable[..., Service], postgres_url: str, audio: Path) -> None:
+    service = start(EMOSEEK_DATABASE_URL=postgres_url)
+    posted = service.store(audio / "sad_voice_c.flac")
+    service.stop()
+    service.start(EMOSEEK_TEST_KILL="third block of an import")
+    npy, table = service.directory / "v.npy", service.directory / "m.csv"
+    vectors = write_npy(npy, 9000)
+    write_csv(table, ["id", "customer_id"], [[i + 100, f"c{i % 9}"] for i in range(9000)])
+    arguments = ("import-vectors", npy, "--meta", table, "--url")
+    assert run(*arguments, service.url, cwd=service.directory).returncode == 1
+    assert service.stop() == -signal.SIGKILL
+    service.start()
+    done = run(*arguments, service.url, cwd=service.directory)
+    assert done.returncode == 0, done.stderr
+    assert service.get("/status").json()["index"]["size"] == 9001
+    found = service.http.post(
+        f"{service.url}/api/v1/search?k=1", json={"vector": vectors[8999].tolist()}
+    ).json()["neighbours"][0]
+    assert (found["clip_id"], found["customer_id"]) == (9099, "c8")
+    assert posted < 100
+    assert service.store(audio / "calm_voice_a.flac") == 9100

@@ -298,14 +298,6 @@ def test_a_database_keeps_its_identity(store: Store) -> None:
         assert database.identity(session) == first
 
 
-def test_groups_are_customers_and_clips_without_one(store: Store, model_id: int) -> None:
-    for customer in ("a", "b", "a", None, None):
-        add(store, model_id, fields=ClipFields(customer_id=customer))
-    with store.read() as session:
-        assert clips.count_groups(session, ClipFilter()) == 4
-        assert clips.count_groups(session, ClipFilter(customer_id="a")) == 1
-
-
 def test_concurrent_deletions_of_the_same_clips(store: Store, model_id: int) -> None:
     for _ in range(3):
         ids = [add(store, model_id) for _ in range(5)]

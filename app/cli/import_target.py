@@ -1,0 +1,192 @@
+"""Where an import goes: a running service, or a data directory that nobody owns."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import click
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from app.cli.client import checked, connect, unreachable
+from app.cli.result_dir import Result
+from app.data_dir import Ownership
+from app.errors import DataDirInUse, NotFound, TooLarge
+from app.http.imported import ImportedRow
+from app.settings import Settings, load_settings
+
+GIVE_UP_SECONDS = 60.0  # without another answer than "busy" or "starting"
+IDS_A_REQUEST = 100_000
+IMPORTS = "/api/v1/admin/imports"
+ROWS = TypeAdapter(list[ImportedRow])
+
+
+class Target(Protocol):
+    """What both can do. Errors are those of app.library.imports and of app.cli.client."""
+
+    def done(self, key: str, model: str | None) -> int:
+        """How many rows of an import are stored."""
+
+    def begin(
+        self, key: str, model: str | None, rows: int, dimension: int, highest_id: int | None
+    ) -> int:
+        """Begin an import or go on with it; returns how many of its rows are stored."""
+
+    def forget(self, key: str, model: str | None) -> None:
+        """Let a file be imported again; nothing happens if it was not."""
+
+    def taken(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of the ids that cannot be given to new clips."""
+
+    def add_rows(
+        self,
+        key: str,
+        model: str | None,
+        first: int,
+        vectors: NDArray[np.float32],
+        rows: list[ImportedRow],
+    ) -> None:
+        """Store rows `first`, … of an import."""
+
+    def add_result(self, result: Result) -> str:
+        """Store a result directory; returns what became of it."""
+
+
+@contextlib.contextmanager
+def open_target(url: str | None) -> Iterator[Target]:
+    """The service at `url`, or at the settings' host and port; without `url`, where none answers
+    there, the settings' data directory.
+
+    Raises:
+        Unavailable: no service answers at `url`.
+        DataDirInUse: a service at another address owns the data directory.
+    """
+    settings = load_settings()
+    with connect(settings, url) as client:
+        try:
+            client.get("/healthz")
+        except httpx.TransportError as exc:
+            if url is not None:
+                raise unreachable(client, exc) from exc
+        else:
+            click.echo(f"Into the service at {client.base_url}", err=True)
+            yield Remote(client)
+            return
+    try:
+        ownership = Ownership(settings.data_dir)
+    except DataDirInUse as exc:
+        raise DataDirInUse(f"{exc.detail} Or name the service that runs there with --url.") from exc
+    click.echo(f"No service runs: into {settings.data_dir.resolve()}", err=True)
+    with open_library(settings, ownership) as target:
+        yield target
+
+
+@contextlib.contextmanager
+def open_library(settings: Settings, ownership: Ownership) -> Iterator[Target]:
+    """A library of our own; released with its ownership at the end."""
+    from app.cli.import_local import Local
+    from app.library import Library
+
+    library = Library(settings, ownership)
+    try:
+        yield Local(library)
+    finally:
+        library.close()
+
+
+class Remote:
+    """A running service."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+
+    def done(self, key: str, model: str | None) -> int:
+        try:
+            answer = self._ask("GET", f"/{key}", params=_model(model))
+        except NotFound:
+            return 0
+        done: int = answer.json()["done"]
+        return done
+
+    def begin(
+        self, key: str, model: str | None, rows: int, dimension: int, highest_id: int | None
+    ) -> int:
+        body = {"rows": rows, "dimension": dimension, "highest_id": highest_id}
+        done: int = self._ask("PUT", f"/{key}", params=_model(model), json=body).json()["done"]
+        return done
+
+    def forget(self, key: str, model: str | None) -> None:
+        with contextlib.suppress(NotFound):
+            self._ask("DELETE", f"/{key}", params=_model(model))
+
+    def taken(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        found: list[int] = []
+        for start in range(0, len(ids), IDS_A_REQUEST):
+            content = ids[start : start + IDS_A_REQUEST].astype("<i8").tobytes()
+            found.extend(self._ask("POST", "/ids", files={"ids": content}).json()["taken"])
+        return np.array(found, np.int64)
+
+    def add_rows(
+        self,
+        key: str,
+        model: str | None,
+        first: int,
+        vectors: NDArray[np.float32],
+        rows: list[ImportedRow],
+    ) -> None:
+        files: dict[str, Any] = {"vectors": vectors.astype("<f4").tobytes()}
+        if rows:
+            files["rows"] = ROWS.dump_json(rows, exclude_defaults=True)
+        params = _model(model) | {"first": first}
+        try:
+            self._ask("POST", f"/{key}/rows", params=params, files=files)
+        except TooLarge:
+            if len(vectors) == 1:
+                raise
+            half = len(vectors) // 2
+            self.add_rows(key, model, first, vectors[:half], rows[:half])
+            self.add_rows(key, model, first + half, vectors[half:], rows[half:])
+
+    def add_result(self, result: Result) -> str:
+        form = {"key": result.key, "name": result.name, "source_path": result.source_path}
+        form["result"] = result.told.model_dump_json()
+        files: dict[str, Any] = {}
+        with contextlib.ExitStack() as opened:
+            if result.embedding is not None:
+                files["embedding"] = result.embedding.astype("<f4").tobytes()
+            if result.audio is not None:
+                files["audio_file"] = opened.enter_context(result.audio.open("rb"))
+            answer = self._ask("POST", "/results", data=form, files=files)
+        outcome: str = answer.json()["outcome"]
+        return outcome
+
+    def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """The answer, once it is neither `busy` nor `starting`.
+
+        Raises:
+            NotFound, TooLarge, Refused: as the service says.
+            Unavailable: it gives no answer.
+        """
+        give_up = time.monotonic() + GIVE_UP_SECONDS
+        while True:
+            try:
+                answer = self._client.request(method, f"{IMPORTS}{path}", **request)
+            except httpx.TransportError as exc:
+                raise unreachable(self._client, exc) from exc
+            if answer.status_code not in (429, 503) or time.monotonic() > give_up:
+                break
+            time.sleep(random.uniform(0.1, 1.0))  # noqa: S311  # not all at once
+        for error in (NotFound, TooLarge):
+            if answer.status_code == error.status:
+                raise error(answer.json()["detail"])
+        return checked(answer)
+
+
+def _model(model: str | None) -> dict[str, Any]:
+    return {} if model is None else {"model": model}

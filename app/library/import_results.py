@@ -1,0 +1,170 @@
+"""Import result directories: clips that another installation of this interface recognised."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import logging
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from app.audio import decode, samples_sha256
+from app.domain import SAMPLE_RATE, Audio, ClipFields, Embedding, GivenScores
+from app.errors import InvalidParameter, Unavailable
+from app.library.files import sha256_of
+from app.library.hear import hear
+from app.library.library import Library
+from app.recogniser import Flow
+from app.store import clips, imports
+from app.store import ids as clip_ids
+
+Outcome = Literal["stored", "recognised anew", "without embedding", "already stored"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ResultDirectory:
+    """What one directory holds.
+
+    `key` is the SHA-256 of its files. `clip_id` and `name` are what result.json says of the clip
+    and what the directory is called: by both, a directory of this very service is known.
+    """
+
+    key: str
+    name: str
+    heard: GivenScores
+    fields: ClipFields
+    embedding: Embedding | None = None  # (D,)
+    audio: BinaryIO | None = None
+    clip_id: int | None = None
+    model_digest: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Imported:
+    outcome: Outcome
+    clip_id: int
+
+
+def import_result(library: Library, given: ResultDirectory, flow: Flow) -> Imported:
+    """Store and index one result directory as a clip, unless it is stored already.
+
+    The scores are kept as they are. A missing embedding is made from the audio, if there is any;
+    without both, the clip is stored and never indexed.
+
+    Raises:
+        InvalidParameter: its embedding is of another model.
+        NoAudio, UnsupportedAudio, TooLarge: its audio cannot be decoded.
+        QueueFull, Unavailable: come back later.
+        ClientGone: the flow was cancelled.
+    """
+    with library.key_locks.hold(given.key, flow):
+        if (known := _known(library, given)) is not None:
+            return Imported("already stored", known)
+        if given.embedding is not None:
+            _check_model(library, given, given.embedding)
+        if given.audio is None:
+            clip_id = _store(library, given, given.embedding, None)
+            return Imported("without embedding" if given.embedding is None else "stored", clip_id)
+        with library.gate.admit(flow):
+            return _import_with_audio(library, given, given.audio, flow)
+
+
+def _known(library: Library, given: ResultDirectory) -> int | None:
+    """The clip that this directory was imported as, or that this service made it for."""
+    with library.store.read() as session:
+        before = imports.progress(session, given.key, library.model_row)
+        if before is not None:
+            return before.clip_id
+        own = None if given.clip_id is None else clips.get(session, given.clip_id)
+    if own is None or own.result_dir is None or Path(own.result_dir).name != given.name:
+        return None
+    return own.id
+
+
+def _check_model(library: Library, given: ResultDirectory, embedding: Embedding) -> None:
+    active = library.recogniser.info
+    if len(embedding) != active.dimension:
+        raise InvalidParameter(
+            "embedding", f"has {len(embedding)} numbers, {active.id} {active.dimension}."
+        )
+    if given.model_digest not in (None, active.digest):
+        raise InvalidParameter(
+            "embedding", f"is by another model than {active.id} ({active.digest[:12]}…)."
+        )
+
+
+def _import_with_audio(
+    library: Library, given: ResultDirectory, source: BinaryIO, flow: Flow
+) -> Imported:
+    file_sha256 = sha256_of(source)
+    outcome: Outcome = "stored"
+    embedding = given.embedding
+    if embedding is None:
+        audio, [heard] = hear(library, source, "mix", flow)
+        outcome, embedding = "recognised anew", heard.recognition.embedding
+    else:
+        audio = decode(
+            source,
+            max_seconds=library.settings.max_seconds,
+            scratch=library.settings.data_dir,
+            go_on=lambda: library.gate.check(flow),
+        )
+    [waveform] = audio.waveforms
+    try:
+        audio_key = library.kept_audio.keep(waveform) if library.settings.keep_audio else None
+    except OSError as exc:
+        raise Unavailable("The clip's audio could not be written.") from exc
+    facts = _facts(audio, file_sha256, audio_key)
+    try:
+        clip_id = _store(library, given, embedding, facts)
+    finally:
+        if audio_key is not None:
+            _settle(library, audio_key)
+    return Imported(outcome, clip_id)
+
+
+def _facts(audio: Audio, file_sha256: str, audio_key: str | None) -> imports.AudioFacts:
+    [waveform] = audio.waveforms
+    return imports.AudioFacts(
+        duration=len(waveform) / SAMPLE_RATE,
+        container=audio.container,
+        codec=audio.codec,
+        sample_rate=audio.sample_rate,
+        channels=audio.channels,
+        file_sha256=file_sha256,
+        audio_sha256=samples_sha256(waveform),
+        audio_key=audio_key,
+    )
+
+
+def _store(
+    library: Library,
+    given: ResultDirectory,
+    embedding: Embedding | None,
+    audio: imports.AudioFacts | None,
+) -> int:
+    clip = imports.ImportedClip(given.fields, given.heard, audio)
+    vectors = None if embedding is None else embedding[None, :]
+    now = dt.datetime.now(dt.UTC)
+    removals = library.index.removals
+    with library.store.write() as session:
+        ids = clip_ids.draw(session, 1)
+        clip_id = int(ids[0])
+        imports.add(session, library.model_row, ids, [clip], vectors, now)
+        imports.begin(session, given.key, library.model_row, 1, now, done=1, clip_id=clip_id)
+    library.filters.refresh([clip_id])
+    if vectors is not None:
+        library.index.add_block(ids, vectors, removals=removals)
+    return clip_id
+
+
+def _settle(library: Library, audio_key: str) -> None:
+    """Keep the audio if its clip is committed, whatever the commit raised, else remove it."""
+    try:
+        with library.store.read() as session:
+            committed = clips.committed_keys(session, [audio_key])
+        (library.kept_audio.settle if committed else library.kept_audio.discard)(audio_key)
+    except (Unavailable, OSError):  # the next start does it
+        log.exception("The audio %s is not settled.", audio_key)

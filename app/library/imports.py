@@ -1,0 +1,157 @@
+"""Import vectors: clips whose embeddings were made elsewhere, a block of rows at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.domain import ModelInfo
+from app.errors import Conflict, InvalidParameter, NotFound
+from app.library.library import Library
+from app.store import ids as clip_ids
+from app.store import imports, models
+
+MOST_TOLD = 5  # ids named in a refusal
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Import:
+    """A file of vectors on its way into the space of one model.
+
+    `key` is the SHA-256 of all that is imported, `done` how many of its rows are stored.
+    """
+
+    key: str
+    model: ModelInfo
+    rows: int
+    done: int
+
+
+def find(library: Library, key: str, model: str | None) -> Import:
+    """Raises NotFound when no such import was begun, or there is no such model here."""
+    model_row, info = model_of(library, model)
+    with library.store.read() as session:
+        known = imports.progress(session, key, model_row)
+    if known is None:
+        raise NotFound("This file was not imported.")
+    return Import(key, info, known.rows, known.done)
+
+
+def begin(
+    library: Library,
+    key: str,
+    model: str | None,
+    *,
+    rows: int,
+    dimension: int,
+    highest_id: int | None,
+) -> Import:
+    """Begin an import, or go on with it: ids up to `highest_id` are kept for its rows.
+
+    Raises:
+        NotFound: there is no such model here.
+        InvalidParameter: the dimension is not the model's.
+        Conflict: it was begun with another number of rows.
+    """
+    model_row, info = model_of(library, model)
+    if dimension != info.dimension:
+        raise InvalidParameter(
+            "dimension",
+            f"the vectors have {dimension} numbers, embeddings of {info.id} {info.dimension}.",
+        )
+    with library.store.write() as session:
+        if highest_id is not None:
+            clip_ids.skip_to(session, highest_id)
+        known = imports.progress(session, key, model_row)
+        if known is None:
+            imports.begin(session, key, model_row, rows, dt.datetime.now(dt.UTC))
+        elif known.rows != rows:
+            raise Conflict(f"This import was begun with {known.rows} rows, not {rows}.")
+    return Import(key, info, rows, known.done if known else 0)
+
+
+def forget(library: Library, key: str, model: str | None) -> None:
+    """Let a file be imported once more, beside what is stored of it. Raises NotFound."""
+    model_row, _ = model_of(library, model)
+    with library.store.write() as session:
+        if not imports.forget(session, key, model_row):
+            raise NotFound("This file was not imported.")
+
+
+def taken(library: Library, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those of the ids that cannot be given to new clips."""
+    with library.store.read() as session:
+        return clip_ids.taken(session, ids)
+
+
+def add_rows(
+    library: Library,
+    key: str,
+    model: str | None,
+    first: int,
+    vectors: NDArray[np.float32],
+    rows: Sequence[imports.ImportedClip],
+    ids: NDArray[np.int64] | None,
+) -> Import:
+    """Store and index rows `first`, … of an import that was begun, all or none of them.
+
+    Args:
+        vectors: (n, D) finite.
+        rows: n, what is said of each.
+        ids: (n,) different ids ≥ 1, or None for the next ones.
+
+    Raises:
+        NotFound: no such import was begun.
+        InvalidParameter: the vectors are not of the model's dimension, or not finite.
+        Conflict: other rows are the next ones, or an id is taken.
+    """
+    model_row, info = model_of(library, model)
+    if vectors.shape[1] != info.dimension or not np.isfinite(vectors).all():
+        raise InvalidParameter("vectors", f"must be (n, {info.dimension}) finite numbers.")
+    removals = library.index.removals
+    with library.store.write() as session:
+        known = imports.progress(session, key, model_row, lock=True)
+        if known is None:
+            raise NotFound("This import was not begun.")
+        done = first + len(vectors)
+        if known.done != first or done > known.rows:
+            raise Conflict(f"The next row of this import is {known.done} of {known.rows}.")
+        if ids is None:
+            ids = clip_ids.draw(session, len(vectors))
+        elif len(clash := clip_ids.taken(session, ids)):
+            raise Conflict(tell_taken(clash))
+        imports.add(session, model_row, ids, rows, vectors, dt.datetime.now(dt.UTC))
+        imports.advance(session, key, model_row, done)
+    library.filters.refresh(ids.tolist())
+    if model_row == library.model_row:
+        library.index.add_block(ids, vectors, removals=removals)
+    return Import(key, info, known.rows, done)
+
+
+def tell_taken(ids: NDArray[np.int64]) -> str:
+    named = ", ".join(map(str, ids[:MOST_TOLD].tolist()))
+    return f"{len(ids)} of the ids are taken: {named}{', …' if len(ids) > MOST_TOLD else ''}."
+
+
+def model_of(library: Library, name: str | None) -> tuple[int, ModelInfo]:
+    """The row and facts of a model by its id or the beginning of its digest; None: the active.
+
+    Raises:
+        NotFound: this database does not know it.
+        Conflict: it knows several.
+    """
+    active = library.recogniser.info
+    if name is None or name == active.id:
+        return library.model_row, active
+    with library.store.read() as session:
+        found = models.named(session, name)
+    if not found:
+        raise NotFound(f"No clips here are by a model {name!r}; the active one is {active.id}.")
+    if len(found) > 1:
+        digests = ", ".join(f"{info.digest[:12]} ({info.id})" for _, info in found)
+        raise Conflict(f"Several models here are {name!r}: name one by its digest: {digests}.")
+    return found[0]

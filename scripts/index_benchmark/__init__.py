@@ -1,0 +1,1 @@
+"""Parts of scripts/bench_index.py, the comparison of the index with its peers."""
