@@ -9,11 +9,12 @@ from agreement import assert_same
 from numpy.typing import NDArray
 
 import index.flat
+import index.graph_index
 import index.scan
 import index.segments
 import index.snapshot
 from index.contract import Ids, VectorIndex, Vectors
-from index.cosine import directions
+from index.cosine import checked_mean, directions
 from index.errors import (
     AlreadyPresent,
     InvalidIds,
@@ -23,6 +24,7 @@ from index.errors import (
 )
 from index.exact import ExactIndex
 from index.flat import FlatIndex
+from index.graph_index import GraphIndex
 from index.segments import Mask, passing
 
 Make = Callable[[int, Vectors | None], VectorIndex]
@@ -33,9 +35,20 @@ def ids_of(*numbers: int) -> Ids:
     return np.array(numbers, np.int64)
 
 
-@pytest.fixture(params=["exact", "flat", "flat in segments"])
-def make(request: pytest.FixtureRequest) -> Make:
+def graph(dimension: int, mean: Vectors | None) -> GraphIndex:
+    """Empty, but for the place of a row that was removed: a graph is built of something."""
+    mean = checked_mean(mean, dimension)  # the mean decides on the dimension here
+    made = GraphIndex.build(mean, [(ids_of(10**12), mean[np.newaxis] + 1)], segment_rows=3)
+    made.remove(ids_of(10**12))
+    return made
+
+
+@pytest.fixture(params=["exact", "flat", "flat in segments", "graph"])
+def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Make:
+    monkeypatch.setattr(index.graph_index, "FEW", 0)
+    monkeypatch.setattr(index.graph_index, "OPEN", 2)
     engines: dict[str, Make] = {
+        "graph": graph,
         "exact": ExactIndex,
         "flat": FlatIndex,
         "flat in segments": lambda dimension, mean: FlatIndex(dimension, mean, segment_rows=3),
