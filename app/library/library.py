@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,12 @@ class Library:
             self.store.claim()
             self.store.migrate()
             self._match_data_dir()
+            # Beside the model and the index: seconds each where there are a million clips.
+            starting = ThreadPoolExecutor(1, "start")
+            filters = starting.submit(FilterColumns, self.store)
             self.recogniser, self.model_row, prior = self._load_model()
             self.kept_audio = KeptAudio(settings.data_dir / "audio")
             self.result_dirs = ResultDirs(settings.outputs_dir, settings.outputs_max_age_hours)
-            self.filters = FilterColumns(self.store)
             self.index = LiveIndex(
                 self.store,
                 self._index_dir(),
@@ -70,6 +73,8 @@ class Library:
                 self.model_row,
                 prior,
             )
+            self.filters = filters.result()
+            starting.shutdown()
             self._recover()
         except BaseException:
             self._ownership.release()

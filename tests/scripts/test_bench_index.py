@@ -14,7 +14,6 @@ import pytest
 
 from app.domain import ClipFilter, ModelInfo
 from app.store import Store, clips, embeddings, models
-from index.mean import build
 from scripts import bench_index
 from scripts.index_benchmark.attributes import (
     KINDS,
@@ -27,6 +26,7 @@ from scripts.index_benchmark.attributes import (
 from scripts.index_benchmark.changes import Searched
 from scripts.index_benchmark.dataset import nearest, recall
 from scripts.index_benchmark.measure import KeepAlive, get, open_loop, post
+from scripts.index_benchmark.ours import built
 from scripts.index_benchmark.service import fill
 
 RNG = np.random.default_rng(0)
@@ -34,7 +34,7 @@ BASE = (RNG.standard_normal((2000, 16)) + 1).astype(np.float32)
 
 
 def test_brute_force_agrees_with_the_index() -> None:
-    index = build(np.arange(1, 2001), BASE, None)
+    index = built(BASE)
     queries = BASE[:50] + np.float32(0.01)
     answers = [(hits.ids - 1).tolist() for hits in index.search(queries, 10)]
     assert recall(answers, nearest(BASE, index.mean, queries)) == 1.0
