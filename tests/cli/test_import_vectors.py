@@ -183,7 +183,7 @@ def test_interrupted_and_run_again(start: Start) -> None:
         command, cwd=service.directory, env=service.environment, stdout=subprocess.PIPE, text=True
     )
     give_up = time.monotonic() + 60
-    while service.get("/clips/count").json()["count"] == 0:
+    while service.get("/clips/count").json()["count"] < 8_000:  # some blocks were answered
         assert time.monotonic() < give_up
         time.sleep(0.01)
     process.terminate()
