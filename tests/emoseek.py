@@ -77,14 +77,14 @@ def place(point: str) -> None:
 
         os.replace = replace_or_die  # type: ignore[assignment]
     elif point == "index save, half of a file":
-        from index import snapshot
+        from index import npy_files
 
         def half(path: Any, pieces: Any) -> None:
             content = b"".join(bytes(piece) for piece in pieces)
             path.write_bytes(content[: len(content) // 2])
             die()
 
-        snapshot._write = half  # type: ignore[assignment]
+        npy_files.write = half  # type: ignore[assignment]
     else:
         raise AssertionError(point)
 
