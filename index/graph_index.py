@@ -224,9 +224,21 @@ class GraphIndex:
         excluded: Ids | None = None,
         exact: bool = False,
     ) -> list[Hits]:
+        asked = directions(checked_vectors(queries, self.dimension), self.mean)
+        return self.search_directions(asked, k, allowed=allowed, excluded=excluded, exact=exact)
+
+    def search_directions(
+        self,
+        asked: Vectors,
+        k: int,
+        *,
+        allowed: Ids | None = None,
+        excluded: Ids | None = None,
+        exact: bool = False,
+    ) -> list[Hits]:
+        asked = checked_vectors(asked, self.dimension)
         if k < 1:
             raise ValueError(f"k is {k}, wanted at least 1")
-        asked = directions(checked_vectors(queries, self.dimension), self.mean)
         allowed = None if allowed is None else checked_ids(allowed)
         excluded = None if excluded is None else checked_ids(excluded)
         moment = self._moment
@@ -238,11 +250,8 @@ class GraphIndex:
         if exact or eligible <= max(FEW, k):
             return _exact_hits(moment, masks, asked, k)
         candidates = Candidates(moment, self._room, masks, k, self.beam)
-        reduced = moment.graph.reducer(asked)
-        found = [
-            candidates.hits(one[np.newaxis], its[np.newaxis])
-            for one, its in zip(asked, reduced, strict=True)
-        ]
+        reducer = moment.graph.reducer
+        found = [candidates.hits(one[np.newaxis], reducer.one(one)) for one in asked]
         if any(len(hits.ids) < min(k, eligible) for hits in found):
             return _exact_hits(moment, masks, asked, k)
         return found

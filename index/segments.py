@@ -5,6 +5,7 @@ rows, while readers go on with theirs: no search waits for a writer, and none se
 Only the newest tuple may be written from, by one writer at a time.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Self
@@ -149,12 +150,12 @@ Segments = tuple[Segment, ...]
 
 def places_of(segments: Segments, ids: Ids) -> Iterator[tuple[int, Mask]]:
     """Segments that have live rows of these ids, by number, and which rows (count,)."""
-    if not len(ids):
-        return
-    lowest, highest = int(ids.min()), int(ids.max())
+    ids = np.sort(ids)
+    ordered = ids.tolist()  # a list is faster to bisect, once for each segment
     for at, segment in enumerate(segments):
-        if lowest <= segment.highest and highest >= segment.lowest:
-            mask = segment.live & np.isin(segment.ids, ids)
+        start, stop = bisect_left(ordered, segment.lowest), bisect_right(ordered, segment.highest)
+        if start < stop:
+            mask = segment.live & np.isin(segment.ids, ids[start:stop])
             if mask.any():
                 yield at, mask
 

@@ -164,12 +164,12 @@ class NeighbourView(BaseModel):
             similarity=neighbour.similarity,
             emotion=clip.emotion,
             confidence=clip.confidence,
-            customer_id=clip.fields.customer_id,
-            call_id=clip.fields.call_id,
-            agent_id=clip.fields.agent_id,
-            recorded_at=clip.fields.recorded_at,
+            customer_id=clip.customer_id,
+            call_id=clip.call_id,
+            agent_id=clip.agent_id,
+            recorded_at=clip.recorded_at,
             duration=clip.duration,
-            tags=list(clip.fields.tags),
+            tags=list(clip.tags),
         )
 
 

@@ -21,13 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.data_dir import Ownership
-from app.domain import Clip, ClipFilter, DuplicateKind
+from app.domain import Clip, ClipFilter, DuplicateKind, Embedding
 from app.errors import DataDirInUse, NotFound, SettingsError, Unavailable
 from app.library.files import KeptAudio, ResultDirs, remove_result_dir, write_durably
 from app.library.filter_columns import FilterColumns
 from app.library.gate import Gate
 from app.library.keyed_locks import KeyedLocks
 from app.library.live_index import LiveIndex
+from app.library.summaries import Summaries
 from app.recogniser import Recogniser, load
 from app.settings import Settings
 from app.store import Store, clips, database, embeddings, idempotency, models
@@ -74,6 +75,7 @@ class Library:
                 prior,
             )
             self.filters = filters.result()
+            self.summaries = Summaries(self.store)
             starting.shutdown()
             self._recover()
         except BaseException:
@@ -126,10 +128,10 @@ class Library:
             found = clips.same_file(session, clip.file_sha256, clip.audio_sha256, clip.channel)
         return None if found is None or found[0] == clip.id else found
 
-    def embedding(self, clip_id: int) -> NDArray[np.float32] | None:
-        """The (D,) embedding of a clip by the active model."""
+    def embeddings(self, clip_ids: Sequence[int]) -> dict[int, Embedding]:
+        """The (D,) embeddings of clips by the active model, of those that have one."""
         with self.store.read() as session:
-            return embeddings.get(session, self.model_row, clip_id)
+            return embeddings.get(session, self.model_row, clip_ids)
 
     def change(self, clip_id: int, changes: dict[str, Any]) -> Clip:
         """Replace some ClipFields of a clip. Raises NotFound."""
@@ -139,6 +141,7 @@ class Library:
                     clips.update(session, clip_id, dataclasses.replace(clip.fields, **changes))
         finally:  # also a commit that failed may have happened
             self.filters.refresh([clip_id])
+            self.summaries.forget([clip_id])
         return self.clip(clip_id)
 
     def forget(self, clip_id: int) -> bool:
@@ -165,6 +168,7 @@ class Library:
             clip_ids = [gone.clip_id for gone in removed]
             self.index.remove(clip_ids)
             self.filters.remove(clip_ids)
+            self.summaries.forget(clip_ids)
             self._deleted = True
             if not self._remove_files(removed):
                 raise Unavailable(

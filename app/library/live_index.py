@@ -19,6 +19,7 @@ from app.store import Store, embeddings
 from index import snapshot
 from index.build import Engine, build, is_outgrown
 from index.contract import Hits
+from index.cosine import directions
 from index.errors import AlreadyPresent, SnapshotError, SnapshotNotFoundError
 from index.graph_index import GraphIndex
 from index.row_files import RowFiles
@@ -40,20 +41,25 @@ class Current:
     build: int
     pending: int
 
-    @property
-    def mean(self) -> NDArray[np.float32]:
-        return self.index.mean
+    def directions(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What this build compares of embeddings (n, D); see index.contract."""
+        return directions(embeddings, self.index.mean)
+
+    def directions_of(self, clip_ids: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+        """The (D,) directions of those of the clips that it holds."""
+        ids, found = self.index.directions_of(np.array(clip_ids, np.int64))
+        return dict(zip(ids.tolist(), found, strict=True))
 
     def search(
         self,
-        queries: NDArray[np.float32],
+        asked: NDArray[np.float32],
         k: int,
         allowed: NDArray[np.int64] | None = None,
         *,
         exact: bool = False,
     ) -> list[Hits]:
-        """The k nearest of the allowed clips to each query (q, D); see index.contract."""
-        return self.index.search(queries, k, allowed=allowed, exact=exact)
+        """The k nearest of the allowed clips to each direction asked (q, D)."""
+        return self.index.search_directions(asked, k, allowed=allowed, exact=exact)
 
 
 class LiveIndex:

@@ -13,16 +13,18 @@ from app.domain import Embedding
 from app.store.tables import Base, ClipRow, EmbeddingRow
 
 EMBEDDINGS = Base.metadata.tables[EmbeddingRow.__tablename__].c
-VECTOR_OF = select(EMBEDDINGS.vector).where(
-    EMBEDDINGS.model_id == bindparam("model"), EMBEDDINGS.clip_id == bindparam("clip")
+VECTORS_OF = select(EMBEDDINGS.clip_id, EMBEDDINGS.vector).where(
+    EMBEDDINGS.model_id == bindparam("model"),
+    EMBEDDINGS.clip_id.in_(bindparam("clips", expanding=True)),
 )
 CHUNK = 500  # ids a query: below every database's limit on bound parameters
 
 
-def get(session: Session, model: int, clip_id: int) -> Embedding | None:
-    """The (D,) embedding of a clip by a model, or None when it has none."""
-    blob = session.connection().scalar(VECTOR_OF, {"model": model, "clip": clip_id})
-    return None if blob is None else _vector(blob)
+def get(session: Session, model: int, clip_ids: Sequence[int]) -> dict[int, Embedding]:
+    """The (D,) embeddings by a model of those of the clips, up to CHUNK, that have one."""
+    asked = {"model": model, "clips": list(clip_ids)}
+    rows = session.connection().execute(VECTORS_OF, asked).all()
+    return {clip_id: _vector(blob) for clip_id, blob in rows}
 
 
 def has(session: Session, model: int, clip_id: int) -> bool:

@@ -85,7 +85,7 @@ def test_a_clip_comes_back_as_it_went_in(store: Store, model_id: int) -> None:
     clip_id = add(store, model_id, fields=fields, audio_key="k", result_dir="r")
     with store.read() as session:
         clip = clips.get(session, clip_id)
-        vector = embeddings.get(session, model_id, clip_id)
+        vector = embeddings.get(session, model_id, [clip_id])[clip_id]
     assert clip is not None
     assert clip.fields == dataclasses.replace(fields, tags=("a", "b"))
     assert clip.fields.recorded_at is not None
