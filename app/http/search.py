@@ -18,7 +18,7 @@ from app.http.parameters import MAX_ID, ClipId, Filters, library_of
 from app.http.problems import invalid, responses
 from app.http.recognise import check_upload
 from app.http.schemas import SearchAnswer
-from app.http.similar import Similar, as_answer
+from app.http.similar import Similar, json_response, search_answer
 from app.library import Library
 from app.library.search import Wanted, by_audio, by_examples, by_vectors
 from app.recogniser import Flow
@@ -105,6 +105,7 @@ async def similar_clips(
 
 @router.post(
     "/search",
+    response_model=SearchAnswer | list[SearchAnswer],
     responses=responses(400, 404, 409, 413, 415, 429),
     summary="The clips nearest to an upload, to vectors or to examples; nothing is stored",
     openapi_extra={
@@ -130,7 +131,7 @@ async def similar_clips(
 )
 async def search(
     request: Request, wanted: Wanted = Depends(wanted), library: Library = Depends(library_of)
-) -> SearchAnswer | list[SearchAnswer]:
+) -> Response:
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         async with request.form(max_files=1) as form:
             for name in form:
@@ -150,20 +151,22 @@ async def search(
     else:
         body = await request.body()
         return await run_in_threadpool(_by_json, library, body, wanted)
-    return as_answer(library, found)
+    return json_response(search_answer(library, found))
 
 
-def _by_json(library: Library, body: bytes, wanted: Wanted) -> SearchAnswer | list[SearchAnswer]:
+def _by_json(library: Library, body: bytes, wanted: Wanted) -> Response:
     match _json_query(body):
         case VectorQuery(vector=vector):
             [found] = by_vectors(library, [vector], wanted)
-            return as_answer(library, found)
+            return json_response(search_answer(library, found))
         case VectorsQuery(vectors=vectors):
             if len(vectors) * wanted.k > MAX_NEIGHBOURS:
                 raise InvalidParameter("k", f"times the vectors is more than {MAX_NEIGHBOURS}.")
-            return [as_answer(library, one) for one in by_vectors(library, vectors, wanted)]
+            found_by_each = by_vectors(library, vectors, wanted)
+            return json_response([search_answer(library, found) for found in found_by_each])
         case ExamplesQuery(positive=positive, negative=negative):
-            return as_answer(library, by_examples(library, positive, negative, wanted))
+            found = by_examples(library, positive, negative, wanted)
+            return json_response(search_answer(library, found))
 
 
 def _json_query(body: bytes) -> JsonQuery:

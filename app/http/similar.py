@@ -6,8 +6,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from fastapi.concurrency import run_in_threadpool
+from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -15,7 +17,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.errors import EmoseekError
 from app.http.parameters import MAX_ID
 from app.http.problems import render
-from app.http.schemas import IndexState, NeighbourView, SearchAnswer
 from app.library import Library
 from app.library.search import Found, Wanted, similar
 
@@ -62,8 +63,7 @@ class Similar:
             task = asyncio.create_task(self._search(library, wanted))
             self._searching.add(task)
             task.add_done_callback(self._searching.discard)
-        told = as_answer(library, await future, clip_id)
-        return Response(told.__pydantic_serializer__.to_json(told), media_type="application/json")
+        return json_response(search_answer(library, await future, clip_id))
 
     async def _search(self, library: Library, wanted: Wanted) -> None:
         """Answer all who want this, until nobody does."""
@@ -110,10 +110,29 @@ class SimilarAgain:
         return answer
 
 
-def as_answer(library: Library, found: Found, clip_id: int | None = None) -> SearchAnswer:
-    return SearchAnswer(
-        clip_id=clip_id,
-        model=library.recogniser.info.id,
-        index=IndexState(state=found.state, build=found.build, pending=found.pending),
-        neighbours=[NeighbourView.of(neighbour) for neighbour in found.neighbours],
-    )
+def search_answer(library: Library, found: Found, clip_id: int | None = None) -> dict[str, Any]:
+    """A SearchAnswer as JSON takes it: models of it would take as long as the search."""
+    return {
+        "clip_id": clip_id,
+        "model": library.recogniser.info.id,
+        "index": {"state": found.state, "build": found.build, "pending": found.pending},
+        "neighbours": [
+            {
+                "clip_id": clip.id,
+                "similarity": similarity,
+                "emotion": clip.emotion,
+                "confidence": clip.confidence,
+                "customer_id": clip.customer_id,
+                "call_id": clip.call_id,
+                "agent_id": clip.agent_id,
+                "recorded_at": clip.recorded_at,
+                "duration": clip.duration,
+                "tags": clip.tags,
+            }
+            for clip, similarity in found.neighbours
+        ],
+    }
+
+
+def json_response(answer: dict[str, Any] | list[dict[str, Any]]) -> Response:
+    return Response(to_json(answer), media_type="application/json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Collection, Iterator, Sequence
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,7 @@ from app.store.summaries import ClipSummary
 from index.contract import Hits
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Neighbour:
+class Neighbour(NamedTuple):
     clip: ClipSummary
     similarity: float  # cosine after the index's mean is removed
 

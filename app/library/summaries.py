@@ -45,7 +45,8 @@ class Summaries:
 
     def _keep(self, read: dict[int, ClipSummary], forgotten: int) -> None:
         with self._changing:
-            if forgotten != self._forgotten:  # some of it may have been read before a change
+            # Some of it may have been read before a change.
+            if forgotten != self._forgotten or len(read) > AT_ONCE:
                 return
             if len(self._known) + len(read) > MOST:
                 for clip_id in list(itertools.islice(self._known, AT_ONCE)):
