@@ -207,8 +207,9 @@ class LiveIndex:
     def audit(self) -> None:
         """Make up for whatever the store and the index differ in, if they do."""
         with self._store.read() as session:
-            stored = embeddings.indexable_ids(session, self._model_row)
-        if np.array_equal(stored, np.union1d(self._index.ids(), sorted(self._unfit))):
+            stored = embeddings.fingerprint_of_indexable(session, self._model_row)
+        here = np.union1d(self._index.ids(), np.array(sorted(self._unfit), np.int64))
+        if stored == embeddings.fingerprint(here):
             return
         with self._changing:
             self._unfit.clear()  # some may have been deleted; those that are left are found again
