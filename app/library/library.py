@@ -28,6 +28,7 @@ from app.library.filter_columns import FilterColumns
 from app.library.gate import Gate
 from app.library.keyed_locks import KeyedLocks
 from app.library.live_index import LiveIndex
+from app.library.reindex import Reindexing
 from app.recogniser import Recogniser, load
 from app.settings import Settings
 from app.store import Store, clips, database, embeddings, idempotency, models
@@ -75,6 +76,8 @@ class Library:
             )
             self.filters = filters.result()
             starting.shutdown()
+            info = self.recogniser.info
+            self.reindexing = Reindexing(self.store, self.index, self.model_row, info.dimension)
             self._recover()
         except BaseException:
             self._ownership.release()
@@ -91,6 +94,7 @@ class Library:
             # By itself: a new build of a large index takes minutes.
             self._started(
                 "index",
+                (0.0, self.reindexing.work),
                 (1.0, self.index.maintain),
                 (60.0, self.index.audit),
                 (60.0, self.filters.audit),
