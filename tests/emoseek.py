@@ -54,7 +54,8 @@ def place(point: str) -> None:
         got_over = Reindexing._got_over
 
         def wait_and_get_over(self: Any, rows: int) -> None:
-            while Path("hold").exists() and not self._stop.is_set():
+            stopped = (self._stop, self._index._stopping)
+            while Path("hold").exists() and not any(event.is_set() for event in stopped):
                 Path("held").touch()
                 time.sleep(0.01)
             got_over(self, rows)

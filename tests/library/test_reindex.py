@@ -6,6 +6,7 @@ import contextlib
 import errno
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -108,6 +109,36 @@ def test_clips_come_and_go_meanwhile(rig: Rig, monkeypatch: pytest.MonkeyPatch) 
         assert rig.index.state == "building"
     rig.check()
     assert rig.index.build == 1
+
+
+def test_asked_for_while_the_index_renews_itself(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread does both, as in the library: what was asked for waits, and can be stopped."""
+    for _ in range(40):
+        rig.add()  # by which the mean of the empty library is outgrown
+    one = reindexing(rig)
+    arrived, go_on = threading.Event(), threading.Event()
+    shrunk_mean = index.build.shrunk_mean
+
+    def wait(*of: Any) -> Any:
+        arrived.set()
+        go_on.wait(30)
+        return shrunk_mean(*of)
+
+    monkeypatch.setattr(index.build, "shrunk_mean", wait)
+    thread = threading.Thread(target=lambda: (rig.index.maintain(), one.work()))
+    thread.start()
+    try:
+        assert arrived.wait(30)
+        one.begin()
+        assert one.stop().state == "stopped"
+        begun = one.begin()
+        assert (begun.state, one.latest().done) == ("running", 0)
+    finally:
+        go_on.set()
+        thread.join()
+    assert (one.latest().id, one.latest().state) == (begun.id, "done")
+    assert rig.index.build == 2
+    rig.check()
 
 
 def test_a_stop_leaves_the_index_as_it_was(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
