@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -85,8 +85,11 @@ class GraphIndex:
         *,
         make: NewRows = new_rows,
         segment_rows: int | None = None,
+        linked: Callable[[int], None] = lambda _: None,
     ) -> GraphIndex:
         """Over blocks of ids (n,) and embeddings (n, D), checked as `add` does, one row at least.
+
+        `linked` is called with the number of rows whenever the graph has got so many more.
 
         Raises:
             InvalidVectors, InvalidIds
@@ -98,7 +101,7 @@ class GraphIndex:
             vectors = checked_vectors(vectors, len(mean))
             ids = checked_new_ids(ids, len(vectors))
             segments = added(segments, ids, vectors, mean, room, make)
-        graph, beam = measured_graph(segments, room)
+        graph, beam = measured_graph(segments, room, linked)
         return cls(mean, segments, graph, beam=beam, room=room, make=make)
 
     @property

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import random
+import time
+from typing import Any
+
 import httpx
 
 from app.errors import EmoseekError, Unauthorised, Unavailable
 from app.settings import Settings
 
+GIVE_UP_SECONDS = 60.0  # without another answer than "busy" or "starting"
 TIMEOUT_SECONDS = 900.0  # a long file is answered when all of it was heard
 
 
@@ -41,6 +46,23 @@ def checked(response: httpx.Response) -> httpx.Response:
     if response.status_code == Unauthorised.status:
         raise Refused("The service wants a key, or another one; set EMOSEEK_API_KEY.")
     raise Refused(f"The service answered {response.status_code}: {detail}")
+
+
+def ask(client: httpx.Client, method: str, path: str, **request: Any) -> httpx.Response:
+    """The answer, success or not, once it is neither "busy" nor "starting".
+
+    Raises:
+        Unavailable: there is none.
+    """
+    give_up = time.monotonic() + GIVE_UP_SECONDS
+    while True:
+        try:
+            answer = client.request(method, path, **request)
+        except httpx.TransportError as exc:
+            raise unreachable(client, exc) from exc
+        if answer.status_code not in (429, 503) or time.monotonic() > give_up:
+            return answer
+        time.sleep(random.uniform(0.1, 1.0))  # noqa: S311  # not all at once
 
 
 def unreachable(client: httpx.Client, cause: Exception) -> Unavailable:

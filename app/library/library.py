@@ -28,6 +28,7 @@ from app.library.filter_columns import FilterColumns
 from app.library.gate import Gate
 from app.library.keyed_locks import KeyedLocks
 from app.library.live_index import LiveIndex
+from app.library.reindex import Reindexing
 from app.library.summaries import Summaries
 from app.recogniser import Recogniser, load
 from app.settings import Settings
@@ -77,6 +78,8 @@ class Library:
             self.filters = filters.result()
             self.summaries = Summaries(self.store)
             starting.shutdown()
+            info = self.recogniser.info
+            self.reindexing = Reindexing(self.store, self.index, self.model_row, info.dimension)
             self._recover()
         except BaseException:
             self._ownership.release()
@@ -93,6 +96,7 @@ class Library:
             # By itself: a new build of a large index takes minutes.
             self._started(
                 "index",
+                (0.0, self.reindexing.work),
                 (1.0, self.index.maintain),
                 (60.0, self.index.audit),
                 (60.0, self.filters.audit),

@@ -17,7 +17,7 @@ from app.domain import Embedding, ModelInfo
 from app.errors import Unavailable
 from app.store import Store, embeddings
 from index import snapshot
-from index.build import Engine, build, is_outgrown
+from index.build import Engine, Watch, build, is_outgrown
 from index.contract import Hits
 from index.cosine import directions
 from index.errors import AlreadyPresent, SnapshotError, SnapshotNotFoundError
@@ -27,6 +27,7 @@ from index.row_files import RowFiles
 State = Literal["ready", "building", "degraded"]
 
 PAGE = 4096  # embeddings read from the store at a time
+NOT_SAVED = (0, -1)
 FEW = 1000  # clips that a new build may lack when adding waits for it to catch up
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class LiveIndex:
         self._missed: set[int] = set()  # whose add failed; the next rebuild makes up for it
         self._unfit: set[int] = set()  # whose embedding is not finite
         self._rebuilding = False
-        self._saved = (0, -1)  # build and changes that the newest snapshot holds
+        self._saved = NOT_SAVED  # build and changes that the newest snapshot holds
         self._changes = 0
         self._removals = 0
         self._built_on = 0  # clips that the mean was taken from
@@ -119,6 +120,11 @@ class LiveIndex:
     def pending(self) -> int:
         """Stored clips that the index still lacks."""
         return len(self._missed)
+
+    @property
+    def left_out(self) -> int:
+        """Stored clips that cannot be in the index: their embeddings are not finite."""
+        return len(self._unfit)
 
     @property
     def removals(self) -> int:
@@ -218,15 +224,18 @@ class LiveIndex:
                 self._changes += 1
                 log.info("The index lacked %d clips and had %d too many.", added, removed)
 
-    def rebuild(self) -> None:
+    def rebuild(self, watch: Watch = lambda _: None) -> None:
         """Build anew from the store and switch to it.
+
+        Args:
+            watch: see index.build.build.
 
         Raises:
             Unavailable: the service stops.
         """
         self._rebuilding = True
         try:
-            fresh = self._build()
+            fresh = self._build(watch)
             built_on = len(fresh)
             # What came meanwhile: most of it before others have to wait for the rest.
             while sum(self._reconcile(fresh)) > FEW:
@@ -237,6 +246,9 @@ class LiveIndex:
                 self._built_on = built_on
                 self._changes += 1
                 self._missed.clear()
+        except BaseException:
+            self._saved = NOT_SAVED  # the next save removes the files of what was not finished
+            raise
         finally:
             self._rebuilding = False
         log.info("Index build %d: %d clips.", self.build, len(fresh))
@@ -285,15 +297,18 @@ class LiveIndex:
             return index, manifest.build
         return index, 0
 
-    def _build(self) -> Engine:
-        return build(self._blocks, self._model.dimension, self._prior, self._rows)
+    def _build(self, watch: Watch = lambda _: None) -> Engine:
+        def unless_stopping(count: int) -> None:
+            if self._stopping.is_set():
+                raise Unavailable("The service is stopping.")
+            watch(count)
+
+        return build(self._blocks, self._model.dimension, self._prior, self._rows, unless_stopping)
 
     def _blocks(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Ids and embeddings of what should be in the index, page by page."""
         after = 0
         while True:
-            if self._stopping.is_set():
-                raise Unavailable("The service is stopping.")
             with self._store.read() as session:
                 ids, vectors = embeddings.page(session, self._model_row, after, PAGE)
             if not len(ids):
