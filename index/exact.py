@@ -43,6 +43,12 @@ class ExactIndex:
         with self._lock:
             return np.array(sorted(self._direction_of), np.int64)
 
+    def directions_of(self, ids: Ids) -> tuple[Ids, Vectors]:
+        with self._lock:
+            found = set(checked_ids(ids).tolist()) & self._direction_of.keys()
+            known = np.array(sorted(found), np.int64)
+            return known, self._rows(known)
+
     def add(self, ids: Ids, vectors: Vectors) -> None:
         vectors = checked_vectors(vectors, self.dimension)
         new = dict(

@@ -25,6 +25,7 @@ from index.segments import (
     packed,
     passing,
     removed,
+    rows_of,
     rows_of_segment,
     stored_among,
 )
@@ -73,6 +74,9 @@ class FlatIndex:
 
     def ids(self) -> Ids:
         return np.sort(live_ids(self._segments))
+
+    def directions_of(self, ids: Ids) -> tuple[Ids, Vectors]:
+        return rows_of(self._segments, checked_ids(ids), self.dimension)
 
     def add(self, ids: Ids, vectors: Vectors) -> None:
         vectors = checked_vectors(vectors, self.dimension)

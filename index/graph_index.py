@@ -34,6 +34,7 @@ from index.segments import (
     passing,
     removed,
     rows_between,
+    rows_of,
     rows_of_segment,
     stored_among,
 )
@@ -121,6 +122,19 @@ class GraphIndex:
         return sum(segment.count - segment.live_count for segment in self._moment.segments)
 
     @property
+    def misplaced(self) -> int:
+        """Rows that the structure counts otherwise than they are stored: searches may miss them,
+        or return them although they were removed. 0 unless the index is damaged."""
+        moment = self._moment
+        counts = [segment.count for segment in moment.segments]
+        full = next((at for at, one in enumerate(counts) if one != self._room), len(counts))
+        numbered = sum(counts[: full + 1])  # a row's number tells its segment where all are full
+        uncounted = sum(counts) - numbered + max(0, moment.closed - numbered)
+        covered, alive = moment.graph.covered, _alive(moment.segments, moment.graph)
+        differing = _mask(moment.alive, covered) != _mask(alive, covered)
+        return uncounted + moment.graph.incomplete + int(differing.sum())
+
+    @property
     def memory_bytes(self) -> int:
         moment = self._moment
         rows = sum(segment.memory_bytes for segment in moment.segments)
@@ -137,6 +151,9 @@ class GraphIndex:
 
     def ids(self) -> Ids:
         return np.sort(live_ids(self._moment.segments))
+
+    def directions_of(self, ids: Ids) -> tuple[Ids, Vectors]:
+        return rows_of(self._moment.segments, checked_ids(ids), self.dimension)
 
     def add(self, ids: Ids, vectors: Vectors) -> None:
         vectors = checked_vectors(vectors, self.dimension)
@@ -264,3 +281,10 @@ def _alive(segments: Segments, graph: Graph) -> Bits | None:
         removed |= segment.live_count < segment.count
         start += segment.count
     return packed(np.concatenate(masks)) if removed else None
+
+
+def _mask(bits: Bits | None, count: int) -> Mask:
+    """(count,), as FAISS reads them; None is all."""
+    if bits is None:
+        return np.ones(count, np.bool_)
+    return np.unpackbits(bits, count=count, bitorder="little").astype(np.bool_)

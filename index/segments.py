@@ -165,6 +165,19 @@ def stored_among(segments: Segments, ids: Ids) -> Ids:
     return np.concatenate([np.empty(0, np.int64), *found])
 
 
+def rows_of(segments: Segments, ids: Ids, dimension: int) -> tuple[Ids, Vectors]:
+    """Those of these ids that live rows have, ascending (m,), and the rows (m, dimension)."""
+    found = [np.empty(0, np.int64)]
+    rows = [np.empty((0, dimension), np.float32)]
+    for at, mask in places_of(segments, ids):
+        places = np.flatnonzero(mask)
+        found.append(segments[at].ids[places])
+        rows.append(segments[at].rows[places])
+    joined = np.concatenate(found)
+    order = np.argsort(joined, kind="stable")
+    return joined[order], np.concatenate(rows)[order]
+
+
 def removed(segments: Segments, ids: Ids) -> Segments:
     """With these ids no longer live."""
     left = list(segments)
