@@ -15,7 +15,16 @@ from fastapi_offline import FastAPIOffline
 
 from app import __version__
 from app.errors import EmoseekError
-from app.http import clips, imports, openapi, operations, problems, recognise, search
+from app.http import (
+    clips,
+    imports,
+    index_check,
+    openapi,
+    operations,
+    problems,
+    recognise,
+    search,
+)
 from app.http.guard import ApiKey, BodyLimit, ProblemsOnly
 from app.http.tally import Tally
 from app.library import Library
@@ -66,7 +75,7 @@ def create_app(
     app.state.library = None
     app.state.started = time.monotonic()
     app.state.tally = Tally()
-    for module in (recognise, clips, search, imports, operations):
+    for module in (recognise, clips, search, imports, index_check, operations):
         app.include_router(module.router)
     problems.install(app)
     openapi.install(app)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
-import time
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -14,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from app.cli.client import checked, connect, unreachable
+from app.cli.client import ask, checked, own_data_dir, service_or_none
 from app.cli.result_dir import Result
 from app.data_dir import Ownership
-from app.errors import DataDirInUse, NotFound, TooLarge
+from app.errors import NotFound, TooLarge
 from app.http.imported import ImportedRow
 from app.settings import Settings, load_settings
 
-GIVE_UP_SECONDS = 60.0  # without another answer than "busy" or "starting"
 IDS_A_REQUEST = 100_000
 IMPORTS = "/api/v1/admin/imports"
 ROWS = TypeAdapter(list[ImportedRow])
@@ -68,20 +65,12 @@ def open_target(url: str | None) -> Iterator[Target]:
         DataDirInUse: a service at another address owns the data directory.
     """
     settings = load_settings()
-    with connect(settings, url) as client:
-        try:
-            client.get("/healthz")
-        except httpx.TransportError as exc:
-            if url is not None:
-                raise unreachable(client, exc) from exc
-        else:
+    with service_or_none(settings, url) as client:
+        if client is not None:
             click.echo(f"Into the service at {client.base_url}", err=True)
             yield Remote(client)
             return
-    try:
-        ownership = Ownership(settings.data_dir)
-    except DataDirInUse as exc:
-        raise DataDirInUse(f"{exc.detail} Or name the service that runs there with --url.") from exc
+    ownership = own_data_dir(settings)
     click.echo(f"No service runs: into {settings.data_dir.resolve()}", err=True)
     with open_library(settings, ownership) as target:
         yield target
@@ -173,15 +162,7 @@ class Remote:
             NotFound, TooLarge, Refused: as the service says.
             Unavailable: it gives no answer.
         """
-        give_up = time.monotonic() + GIVE_UP_SECONDS
-        while True:
-            try:
-                answer = self._client.request(method, f"{IMPORTS}{path}", **request)
-            except httpx.TransportError as exc:
-                raise unreachable(self._client, exc) from exc
-            if answer.status_code not in (429, 503) or time.monotonic() > give_up:
-                break
-            time.sleep(random.uniform(0.1, 1.0))  # noqa: S311  # not all at once
+        answer = ask(self._client, method, f"{IMPORTS}{path}", **request)
         for error in (NotFound, TooLarge):
             if answer.status_code == error.status:
                 raise error(answer.json()["detail"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import threading
@@ -81,7 +82,7 @@ class LiveIndex:
         self._changing = threading.Lock()  # add, remove and the switch to a new build
         self._missed: set[int] = set()  # whose add failed; the next rebuild makes up for it
         self._unfit: set[int] = set()  # whose embedding is not finite
-        self._rebuilding = False
+        self._rebuilding = threading.Lock()  # held by whoever builds: one at a time
         self._saved = (0, -1)  # build and changes that the newest snapshot holds
         self._changes = 0
         self._removals = 0
@@ -94,7 +95,7 @@ class LiveIndex:
     def state(self) -> State:
         if self._missed:
             return "degraded"
-        return "building" if self._rebuilding else "ready"
+        return "building" if self._rebuilding.locked() else "ready"
 
     @property
     def _index(self) -> Engine:
@@ -185,6 +186,24 @@ class LiveIndex:
             self._changes += 1
             self._removals += 1
 
+    @contextlib.contextmanager
+    def still(self) -> Iterator[Engine]:
+        """The build in use, that nobody adds to, removes from or replaces: for moments only."""
+        with self._changing:
+            yield self._index
+
+    def renew(self, clip_ids: NDArray[np.int64]) -> None:
+        """Make these clips in the index what the store says of them, whatever is there."""
+        with self._changing:
+            with self._store.read() as session:
+                stored = list(embeddings.stream(session, self._model_row, clip_ids))
+            self._changes += 1
+            self._index.remove(clip_ids)
+            for ids, vectors in stored:
+                kept = self._finite(ids, vectors)
+                self._index.add(ids[kept], vectors[kept])
+            self._missed.difference_update(clip_ids.tolist())
+
     def stop(self) -> None:
         """Give up a build under way."""
         self._stopping.set()
@@ -217,8 +236,7 @@ class LiveIndex:
         Raises:
             Unavailable: the service stops.
         """
-        self._rebuilding = True
-        try:
+        with self._rebuilding:
             fresh = self._build()
             built_on = len(fresh)
             # What came meanwhile: most of it before others have to wait for the rest.
@@ -230,8 +248,6 @@ class LiveIndex:
                 self._built_on = built_on
                 self._changes += 1
                 self._missed.clear()
-        finally:
-            self._rebuilding = False
         log.info("Index build %d: %d clips.", self.build, len(fresh))
 
     def save(self) -> None:
