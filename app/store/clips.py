@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import bindparam, delete, func, insert, or_, select
+from sqlalchemy import BindParameter, Row, bindparam, delete, func, insert, or_, select
 from sqlalchemy import update as sql_update
 from sqlalchemy.orm import Session
 
@@ -20,12 +20,12 @@ from app.domain import (
     ClipFilter,
     DuplicateKind,
     Embedding,
+    ModelInfo,
     Recognition,
 )
 from app.store import idempotency
 from app.store.embeddings import CHUNK
 from app.store.filters import conditions, metadata_digests
-from app.store.models import as_info
 from app.store.tables import (
     SCORE_COLUMNS,
     Base,
@@ -37,8 +37,14 @@ from app.store.tables import (
     TagRow,
 )
 
-CLIPS, EMBEDDINGS, TAGS, METADATA = (
-    Base.metadata.tables[row.__tablename__] for row in (ClipRow, EmbeddingRow, TagRow, MetadataRow)
+CLIPS, MODELS, EMBEDDINGS, TAGS, METADATA = (
+    Base.metadata.tables[row.__tablename__]
+    for row in (ClipRow, ModelRow, EmbeddingRow, TagRow, MetadataRow)
+)
+CLIP_COLUMNS = (
+    *("id", "stored_at", "recorded_at", "duration", "channel", "emotion", "confidence"),
+    *("customer_id", "call_id", "agent_id", "metadata", "indexable"),
+    *("file_sha256", "audio_sha256", "result_dir", "audio_key"),
 )
 # Made once: to put a statement together takes longer than to run it.
 ADD_CLIP, ADD_EMBEDDING = insert(CLIPS), insert(EMBEDDINGS)
@@ -47,6 +53,17 @@ SAME_FILE = select(func.min(CLIPS.c.id)).where(
         CLIPS.c.audio_sha256 == bindparam("audio"),
         (CLIPS.c.file_sha256 == bindparam("file")) & (CLIPS.c.channel == bindparam("heard")),
     )
+)
+_IDS: BindParameter[list[int]] = bindparam("ids", expanding=True)
+TAGS_OF = select(TAGS.c.clip_id, TAGS.c.tag).where(TAGS.c.clip_id.in_(_IDS)).order_by(TAGS.c.tag)
+CLIPS_OF = (
+    select(
+        *(CLIPS.c[name] for name in CLIP_COLUMNS),
+        *(MODELS.c[name] for name in ("name", "digest", "dimension", "bundled")),
+        *(CLIPS.c[name] for name in SCORE_COLUMNS),
+    )
+    .join(MODELS, MODELS.c.id == CLIPS.c.model_id)
+    .where(CLIPS.c.id.in_(_IDS))
 )
 FACETS = {
     "emotion": ClipRow.emotion,
@@ -125,19 +142,14 @@ def get(session: Session, clip_id: int) -> Clip | None:
 def get_many(session: Session, clip_ids: Sequence[int]) -> dict[int, Clip]:
     """Those of the clips that exist, by id."""
     found: dict[int, Clip] = {}
+    connection = session.connection()
     for chunk in _chunks(clip_ids):
-        rows = session.execute(
-            select(ClipRow, ModelRow)
-            .join(ModelRow, ModelRow.id == ClipRow.model_id)
-            .where(ClipRow.id.in_(chunk))
-        ).all()
+        some = {"ids": list(chunk)}
         tags: dict[int, list[str]] = {}
-        for clip_id, tag in session.execute(
-            select(TagRow.clip_id, TagRow.tag).where(TagRow.clip_id.in_(chunk)).order_by(TagRow.tag)
-        ):
+        for clip_id, tag in connection.execute(TAGS_OF, some):
             tags.setdefault(clip_id, []).append(tag)
-        for row, model in rows:
-            found[row.id] = _clip(row, model, tuple(tags.get(row.id, ())))
+        for row in connection.execute(CLIPS_OF, some):
+            found[row.id] = _clip(row, tuple(tags.get(row.id, ())))
     return found
 
 
@@ -304,13 +316,14 @@ def write_keys(session: Session, fields: Mapping[int, ClipFields]) -> None:
         connection.execute(insert(METADATA), keys)
 
 
-def _clip(row: ClipRow, model: ModelRow, tags: tuple[str, ...]) -> Clip:
+def _clip(row: Row[Any], tags: tuple[str, ...]) -> Clip:
+    scores = tuple(row[-len(SCORE_COLUMNS) :])
     return Clip(
         id=row.id,
         stored_at=row.stored_at,
         duration=row.duration,
-        channel=row.channel,  # type: ignore[arg-type]  # the column holds only Channel values
-        scores=_scores(row),
+        channel=row.channel,
+        scores=None if None in scores else scores,
         emotion=row.emotion,
         confidence=row.confidence,
         fields=ClipFields(
@@ -319,20 +332,15 @@ def _clip(row: ClipRow, model: ModelRow, tags: tuple[str, ...]) -> Clip:
             agent_id=row.agent_id,
             recorded_at=row.recorded_at,
             tags=tags,
-            metadata=row.metadata_,
+            metadata=row.metadata,
         ),
         file_sha256=row.file_sha256,
         audio_sha256=row.audio_sha256,
         indexable=row.indexable,
-        model=as_info(model),
+        model=ModelInfo(row.name, row.digest, row.dimension, row.bundled),
         result_dir=row.result_dir,
         audio_key=row.audio_key,
     )
-
-
-def _scores(row: ClipRow) -> tuple[float, ...] | None:
-    scores = tuple(getattr(row, column) for column in SCORE_COLUMNS)
-    return None if None in scores else scores
 
 
 def _blob(embedding: Embedding) -> bytes:

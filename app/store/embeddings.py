@@ -6,22 +6,22 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from app.domain import Embedding
 from app.store.tables import Base, ClipRow, EmbeddingRow
 
+EMBEDDINGS = Base.metadata.tables[EmbeddingRow.__tablename__].c
+VECTOR_OF = select(EMBEDDINGS.vector).where(
+    EMBEDDINGS.model_id == bindparam("model"), EMBEDDINGS.clip_id == bindparam("clip")
+)
 CHUNK = 500  # ids a query: below every database's limit on bound parameters
 
 
 def get(session: Session, model: int, clip_id: int) -> Embedding | None:
     """The (D,) embedding of a clip by a model, or None when it has none."""
-    blob = session.scalar(
-        select(EmbeddingRow.vector).where(
-            EmbeddingRow.model_id == model, EmbeddingRow.clip_id == clip_id
-        )
-    )
+    blob = session.connection().scalar(VECTOR_OF, {"model": model, "clip": clip_id})
     return None if blob is None else _vector(blob)
 
 
