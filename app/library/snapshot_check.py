@@ -19,7 +19,8 @@ from index.errors import SnapshotError, SnapshotNotFoundError
 
 
 class SnapshotCheck:
-    """Of the active model's index. Nothing is changed but by `repair`; no model is loaded.
+    """Of the active model's index. The database gets the newest schema, else nothing is changed but
+    by `repair`; no model is loaded.
 
     Raises:
         NotFound: nothing was ever stored here.

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -283,10 +284,52 @@ def test_what_stays_away_is_missing(data_dir: DataDir, monkeypatch: pytest.Monke
     assert data_dir.found().faults["missing"].tolist() == [clip_id]
 
 
+def test_a_clip_whose_add_failed_is_missed_no_longer(
+    data_dir: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip_id, removals = data_dir.commit(), data_dir.index.removals
+    with monkeypatch.context() as broken:
+        broken.setattr(type(data_dir.index.current().index), "add", None)
+        assert not data_dir.index.add(clip_id, data_dir.embeddings[clip_id], removals=removals)
+    assert (data_dir.index.state, data_dir.index.pending) == ("degraded", 1)
+    data_dir.index.renew(np.array([clip_id]))
+    assert (data_dir.index.state, data_dir.index.pending) == ("ready", 0)
+    data_dir.check()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_last_look_is_at_a_moment(data_dir: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, still = index_check.embeddings.stream, list[bool]()
+
+    def seen(*arguments: Any) -> Any:
+        still.append(data_dir.index._changing.locked())
+        return stream(*arguments)
+
+    zero(data_dir)
+    monkeypatch.setattr(index_check.embeddings, "stream", seen)
+    assert not data_dir.found().clean
+    assert still == [True]
+
+
+def test_nothing_is_added_while_it_is_still(data_dir: DataDir) -> None:
+    with data_dir.index.still() as engine:
+        before = len(engine)
+        adding = threading.Thread(target=data_dir.add)
+        adding.start()
+        while len(data_dir.embeddings) == before:  # until it is committed
+            time.sleep(0.01)
+        adding.join(0.3)
+        assert len(engine) == before
+    adding.join()
+    assert len(engine) == before + 1
+
+
 def test_beside_adds_and_deletes_nothing_is_found(data_dir: DataDir) -> None:
-    stop, problems = threading.Event(), list[BaseException]()
+    turn, stop, problems = threading.Condition(), threading.Event(), list[BaseException]()
+    turns = 0
 
     def change() -> None:
+        nonlocal turns
         try:
             while not stop.is_set():
                 ids = [data_dir.add() for _ in range(3)]
@@ -294,20 +337,39 @@ def test_beside_adds_and_deletes_nothing_is_found(data_dir: DataDir) -> None:
                     data_dir.delete(clip_id)
                     data_dir.index.remove([clip_id])
                 data_dir.index.maintain()
+                with turn:
+                    turns += 1
+                    turn.notify()
         except BaseException as error:
             problems.append(error)
+            with turn:
+                turn.notify()
+
+    def check() -> IndexCheck:
+        pages = 0
+
+        def wait_for_a_change() -> None:
+            nonlocal pages
+            pages += 1
+            if pages in (2, 4, 6):  # of a check that begins again, the later ones pass
+                with turn:
+                    before = turns
+                    turn.wait_for(lambda: turns > before or problems)
+
+        found = data_dir.found(wait_for_a_change)
+        assert pages >= 6
+        return found
 
     thread = threading.Thread(target=change)
     thread.start()
     try:
-        highest = max(data_dir.embeddings)
-        checks = [data_dir.found() for _ in range(8)]
+        checks = [check() for _ in range(10)]
     finally:
         stop.set()
         thread.join()
     assert not problems
     assert all(found.clean for found in checks)
-    assert max(data_dir.embeddings) > highest + 10
+    assert turns >= 30
     assert data_dir.found().clean
 
 

@@ -150,6 +150,10 @@ def test_a_vector_that_is_not_finite_is_no_reason_to_change_anything(
         row.vector = np.full(DIMENSION, np.nan, "<f4").tobytes()
     lying.repair(lying.check())
     assert kinds(lying) == {"not_finite": [9]}
+    directory = index_directory(data_dir.directory, MODEL)
+    before = sorted(path.name for path in directory.iterdir())
+    lying.repair(lying.check())
+    assert sorted(path.name for path in directory.iterdir()) == before
 
 
 def test_another_database_is_refused(data_dir: DataDir, lying: SnapshotCheck) -> None:
