@@ -15,7 +15,17 @@ from fastapi_offline import FastAPIOffline
 
 from app import __version__
 from app.errors import EmoseekError
-from app.http import clips, imports, openapi, operations, problems, recognise, reindex, search
+from app.http import (
+    clips,
+    imports,
+    index_check,
+    openapi,
+    operations,
+    problems,
+    recognise,
+    reindex,
+    search,
+)
 from app.http.guard import ApiKey, BodyLimit, ProblemsOnly
 from app.http.similar import Similar, SimilarAgain
 from app.http.tally import Tally
@@ -68,7 +78,7 @@ def create_app(
     app.state.started = time.monotonic()
     app.state.tally = Tally()
     app.state.similar = Similar()
-    for module in (recognise, clips, search, imports, reindex, operations):
+    for module in (recognise, clips, search, imports, reindex, index_check, operations):
         app.include_router(module.router)
     problems.install(app)
     openapi.install(app)

@@ -23,7 +23,13 @@ from numpy.typing import NDArray
 from app.data_dir import Ownership
 from app.domain import Clip, ClipFilter, DuplicateKind, Embedding
 from app.errors import DataDirInUse, NotFound, SettingsError, Unavailable
-from app.library.files import KeptAudio, ResultDirs, remove_result_dir, write_durably
+from app.library.files import (
+    KeptAudio,
+    ResultDirs,
+    index_directory,
+    match_data_dir,
+    remove_result_dir,
+)
 from app.library.filter_columns import FilterColumns
 from app.library.gate import Gate
 from app.library.keyed_locks import KeyedLocks
@@ -32,11 +38,10 @@ from app.library.reindex import Reindexing
 from app.library.summaries import Summaries
 from app.recogniser import Recogniser, load
 from app.settings import Settings
-from app.store import Store, clips, database, embeddings, idempotency, models
+from app.store import Store, clips, embeddings, idempotency, models
 
 RETRY_SECONDS = 30.0  # after a maintenance task failed
 NICE = 10  # of the threads that maintain: requests come first
-DATABASE_MARKER = "database"  # file that holds the id of the data directory's database
 
 Task = tuple[float, Callable[[], None]]  # seconds between, and what is done
 
@@ -61,7 +66,7 @@ class Library:
             self.store = Store(settings.sqlalchemy_url)
             self.store.claim()
             self.store.migrate()
-            self._match_data_dir()
+            match_data_dir(self.store, settings.data_dir)
             # Beside the model and the index: seconds each where there are a million clips.
             starting = ThreadPoolExecutor(1, "start")
             filters = starting.submit(FilterColumns, self.store)
@@ -86,6 +91,7 @@ class Library:
             raise
         self.gate = Gate(settings.max_concurrency, settings.queue_length)
         self.key_locks = KeyedLocks()
+        self.index_check = threading.Lock()  # one at a time
         self._deleted = True  # since the last checkpoint, or by an earlier process
         self._closing = threading.Event()
         minutes = settings.snapshot_minutes
@@ -232,25 +238,11 @@ class Library:
 
     def _index_dir(self) -> Path:
         """The active model's; snapshots of other models would keep deleted clips' vectors."""
-        top = self.settings.data_dir / "index"
-        mine = top / self.recogniser.info.digest[:16]
-        for other in top.glob("*"):
+        mine = index_directory(self.settings.data_dir, self.recogniser.info)
+        for other in mine.parent.glob("*"):
             if other != mine and re.fullmatch("[0-9a-f]{16}", other.name):
                 shutil.rmtree(other, ignore_errors=True)
         return mine
-
-    def _match_data_dir(self) -> None:
-        """Refuse a database that this data directory's audio and index are not of."""
-        with self.store.write() as session:
-            identity = database.identity(session)
-        marker = self.settings.data_dir / DATABASE_MARKER
-        if not marker.exists():
-            write_durably(marker, identity)
-        elif marker.read_text() != identity:
-            raise SettingsError(
-                "EMOSEEK_DATABASE_URL is not the database that EMOSEEK_DATA_DIR "
-                f"({self.settings.data_dir}) belongs to. Set the right one, or another directory."
-            )
 
     def _recover(self) -> None:
         """Finish what a crash interrupted: audio of committed clips, files of deleted ones."""

@@ -105,12 +105,15 @@ def page(
 def stream(
     session: Session, model: int, ids: Sequence[int] | NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """(ids, vectors (n, D)) of those of `ids` that have an embedding, chunk by chunk."""
+    """(ids, vectors (n, D)) of those of `ids` that should be in the model's index, chunk by
+    chunk."""
     for start in range(0, len(ids), CHUNK):
         wanted = [int(i) for i in ids[start : start + CHUNK]]
         rows = session.execute(
             select(EmbeddingRow.clip_id, EmbeddingRow.vector)
+            .join(ClipRow, ClipRow.id == EmbeddingRow.clip_id)
             .where(EmbeddingRow.model_id == model, EmbeddingRow.clip_id.in_(wanted))
+            .where(ClipRow.indexable)
             .order_by(EmbeddingRow.clip_id)
         ).all()
         if rows:
