@@ -67,10 +67,11 @@ class Library:
             self.store.claim()
             self.store.migrate()
             match_data_dir(self.store, settings.data_dir)
-            # Beside the model and the index: seconds each where there are a million clips.
+            self.recogniser, self.model_row, prior = self._load_model()
+            # Beside the index: seconds each where there are a million clips. Not beside the model:
+            # its threads wait for each other, and all of them for the one that is interrupted.
             starting = ThreadPoolExecutor(1, "start")
             filters = starting.submit(FilterColumns, self.store)
-            self.recogniser, self.model_row, prior = self._load_model()
             self.kept_audio = KeptAudio(settings.data_dir / "audio")
             self.result_dirs = ResultDirs(settings.outputs_dir, settings.outputs_max_age_hours)
             self.index = LiveIndex(

@@ -231,10 +231,9 @@ class LiveIndex:
 
     def audit(self) -> None:
         """Make up for whatever the store and the index differ in, if they do."""
+        if self._agrees(self._held()):
+            return
         with self._store.read() as session:
-            stored = embeddings.fingerprint_of_indexable(session, self._model_row)
-            if stored == embeddings.fingerprint(self._held()):
-                return
             wanted = embeddings.indexable_ids(session, self._model_row)
         differing = np.setxor1d(wanted, self._held(), assume_unique=True)
         with self._changing:
@@ -243,6 +242,12 @@ class LiveIndex:
             if added or removed:
                 self._changes += 1
                 log.info("The index lacked %d clips and had %d too many.", added, removed)
+
+    def _agrees(self, ids: NDArray[np.int64]) -> bool:
+        """Whether these are the clips that should be in the index."""
+        with self._store.read() as session:
+            stored = embeddings.fingerprint_of_indexable(session, self._model_row)
+        return stored == embeddings.fingerprint(ids)
 
     def _held(self) -> NDArray[np.int64]:
         """Sorted ids of the clips that are in the index, or could not be."""
@@ -317,7 +322,7 @@ class LiveIndex:
             self._built_on = len(index)
         else:
             self._built_on = manifest.built_on or 0
-            added, removed = self._reconcile(index)
+            added, removed = (0, 0) if self._agrees(index.ids()) else self._reconcile(index)
             self._saved = (manifest.build, 0 if added + removed == 0 else -1)
             log.info("Index loaded: %d clips, %d added, %d removed.", len(index), added, removed)
             return index, manifest.build
