@@ -73,6 +73,7 @@ class Library(RuleBasedStateMachine):
         self.directory = Path(tempfile.mkdtemp())
         self.rows = RowFiles(self.directory)
         self.truth = {i: self.pool[i % 400] for i in range(1, count + 1)}
+        self.next_id = count + 1
         self.saved = False
         self.rebuild()
         self.live_through_it_all()
@@ -128,8 +129,8 @@ class Library(RuleBasedStateMachine):
 
     @rule(count=st.sampled_from([1, 2, 6, 40]), start=st.integers(0, 399))
     def add(self, count: int, start: int) -> None:
-        first = max(self.truth, default=0) + 1
-        ids = np.arange(first, first + count)
+        ids = np.arange(self.next_id, self.next_id + count)
+        self.next_id += count  # never given twice, as the database does it
         vectors = self.pool[(np.arange(count) + start) % 400]
         self.engine.add(ids, vectors)
         self.exact.add(ids, vectors)
