@@ -201,6 +201,19 @@ def test_of_many_clips_a_sample_tells_where_they_come_from(tmp_path: Path) -> No
     place.store.close()
 
 
+def test_a_sample_follows_no_rhythm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mean_watch, "SAMPLE", 500)
+    place = Place(tmp_path)
+    vectors = np.zeros((2000, DIMENSION), np.float32)
+    vectors[::2, 0] = 1
+    vectors[:, 1] = np.arange(2000)
+    sample = place.index._mean_watch._sample(place.commit_many(vectors))
+    assert 450 < len(sample) <= 500
+    assert 0.4 < sample[:, 0].mean() < 0.6
+    assert np.diff(np.sort(sample[:, 1])).max() < 8  # each stretch has its part
+    place.store.close()
+
+
 def test_an_emptied_library_has_no_mean_to_compare(place: Place) -> None:
     place.index.remove(list(place.embeddings))
     assert not place.index._mean_watch.has_drifted(place.index.current().index)
