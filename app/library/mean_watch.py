@@ -33,7 +33,7 @@ class MeanWatch:
         self._store = store
         self._model_row = model_row
         self._prior = prior
-        self._seen = 0  # changes when it was looked last
+        self._seen = 0  # changes when it was looked last, and had not drifted
         self.changed = 0  # clips added or removed since the build
 
     def begin(self, changed: int) -> None:
@@ -49,13 +49,13 @@ class MeanWatch:
         size, changed = len(index), self.changed
         if changed < max(1, SHARE * size) or changed - self._seen < STEP * size:
             return False
-        self._seen = changed
         ids = index.ids()
         sample = self._sample(ids)
         if not len(sample):
             return False
         found = drift(index.mean, sample, len(ids), self._prior)
-        if found <= DRIFT + CHANCE / size:
+        if found <= DRIFT + CHANCE / len(ids):
+            self._seen = changed
             return False
         log.info("The mean of the clips has drifted by %.4f.", found)
         return True

@@ -83,6 +83,37 @@ def test_clips_from_the_same_place_are_none(place: Place) -> None:
         assert not place.is_rebuilt()
 
 
+def test_a_rebuild_that_failed_is_tried_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise OSError("the disk is full")
+
+    place.add_many(CLIPS // 8, ELSEWHERE)
+    with monkeypatch.context() as broken:
+        broken.setattr(type(place.index), "_build", fail)
+        for _ in range(2):
+            with pytest.raises(OSError, match="full"):
+                place.index.maintain()
+    assert place.is_rebuilt()
+
+
+@pytest.mark.parametrize("way", ["one by one", "found by an audit"])
+def test_clips_count_whichever_way_they_come(tmp_path: Path, way: str) -> None:
+    place = Place(tmp_path)
+    place.add_many(200)
+    place.index.rebuild()
+    vectors, removals = place.vectors(30, 2 * ELSEWHERE), place.index.removals
+    ids = place.commit_many(vectors)
+    if way == "one by one":
+        for clip_id, vector in zip(ids.tolist(), vectors, strict=True):
+            assert place.index.add(clip_id, vector, removals=removals)
+    else:
+        place.index.audit()
+    assert place.is_rebuilt()
+    place.store.close()
+
+
 def test_in_a_small_library_chance_is_no_reason(tmp_path: Path) -> None:
     place = Place(tmp_path)
     for size in (60, 200):
