@@ -23,9 +23,11 @@ from app.http import (
     operations,
     problems,
     recognise,
+    reindex,
     search,
 )
 from app.http.guard import ApiKey, BodyLimit, ProblemsOnly
+from app.http.similar import Similar, SimilarAgain
 from app.http.tally import Tally
 from app.library import Library
 from app.settings import Settings
@@ -75,10 +77,12 @@ def create_app(
     app.state.library = None
     app.state.started = time.monotonic()
     app.state.tally = Tally()
-    for module in (recognise, clips, search, imports, index_check, operations):
+    app.state.similar = Similar()
+    for module in (recognise, clips, search, imports, reindex, index_check, operations):
         app.include_router(module.router)
     problems.install(app)
     openapi.install(app)
+    app.add_middleware(SimilarAgain)
     app.add_middleware(ProblemsOnly)
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
     if settings.api_key is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import numpy as np
@@ -21,24 +22,33 @@ RECALL: Final = 0.995  # wanted, so that 0.99 holds whichever rows are asked for
 log = logging.getLogger(__name__)
 
 
-def measured_graph(segments: Segments, room: int) -> tuple[Graph, int]:
+def measured_graph(
+    segments: Segments, room: int, linked: Callable[[int], None]
+) -> tuple[Graph, int]:
     """A graph over all rows of the segments, removed ones included, and the narrowest beam with
     which it finds the neighbours that a scan in full finds, or the widest.
 
     Measured with rows that it does not have yet: those that it has are found more easily.
+    `linked` is called as GraphIndex.build says.
     """
     count = sum(segment.count for segment in segments)
     step = max(1, count // SAMPLE)
     sample = np.concatenate([segment.rows[: segment.count : step] for segment in segments])
     last = max(1, count - max(QUERIES, count // 50))
-    graph = Graph.build(Reducer.learn(sample), rows_between(segments, room, 0, last))
+    graph = Graph.build(Reducer.learn(sample), _told(rows_between(segments, room, 0, last), linked))
     beam = BEAMS[0]
     if last < count:
         newest = np.concatenate(list(rows_between(segments, room, last, count)))
         asked = newest[:: max(1, len(newest) // QUERIES)][:QUERIES]
         beam = _narrowest(segments, room, graph, asked)
-        graph.add(rows_between(segments, room, last, count))
+        graph.add(_told(rows_between(segments, room, last, count), linked))
     return graph, beam
+
+
+def _told(blocks: Iterable[Vectors], linked: Callable[[int], None]) -> Iterator[Vectors]:
+    for rows in blocks:
+        yield rows
+        linked(len(rows))
 
 
 def _narrowest(segments: Segments, room: int, graph: Graph, asked: Vectors) -> int:

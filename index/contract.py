@@ -109,5 +109,16 @@ class VectorIndex(Protocol):
             ValueError: k < 1.
         """
 
+    def search_directions(
+        self,
+        asked: Vectors,
+        k: int,
+        *,
+        allowed: Ids | None = None,
+        excluded: Ids | None = None,
+        exact: bool = False,
+    ) -> list[Hits]:
+        """`search` for directions (q, D), as `directions_of` gives them or near to length 1."""
+
     def stored(self) -> Stored:
         """What is stored at this moment, for snapshots and for building another engine."""

@@ -79,9 +79,21 @@ class ExactIndex:
         excluded: Ids | None = None,
         exact: bool = False,
     ) -> list[Hits]:
+        asked = directions(checked_vectors(queries, self.dimension), self.mean)
+        return self.search_directions(asked, k, allowed=allowed, excluded=excluded, exact=exact)
+
+    def search_directions(
+        self,
+        asked: Vectors,
+        k: int,
+        *,
+        allowed: Ids | None = None,
+        excluded: Ids | None = None,
+        exact: bool = False,
+    ) -> list[Hits]:
+        asked = checked_vectors(asked, self.dimension)
         if k < 1:
             raise ValueError(f"k is {k}, wanted at least 1")
-        asked = directions(checked_vectors(queries, self.dimension), self.mean)
         with self._lock:
             passing = set(self._direction_of)
             if allowed is not None:

@@ -108,9 +108,21 @@ class FlatIndex:
         excluded: Ids | None = None,
         exact: bool = False,
     ) -> list[Hits]:
+        asked = directions(checked_vectors(queries, self.dimension), self.mean)
+        return self.search_directions(asked, k, allowed=allowed, excluded=excluded, exact=exact)
+
+    def search_directions(
+        self,
+        asked: Vectors,
+        k: int,
+        *,
+        allowed: Ids | None = None,
+        excluded: Ids | None = None,
+        exact: bool = False,
+    ) -> list[Hits]:
+        asked = checked_vectors(asked, self.dimension)
         if k < 1:
             raise ValueError(f"k is {k}, wanted at least 1")
-        asked = directions(checked_vectors(queries, self.dimension), self.mean)
         allowed = None if allowed is None else checked_ids(allowed)
         excluded = None if excluded is None else checked_ids(excluded)
         segments = self._segments

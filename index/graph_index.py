@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -85,8 +85,11 @@ class GraphIndex:
         *,
         make: NewRows = new_rows,
         segment_rows: int | None = None,
+        linked: Callable[[int], None] = lambda _: None,
     ) -> GraphIndex:
         """Over blocks of ids (n,) and embeddings (n, D), checked as `add` does, one row at least.
+
+        `linked` is called with the number of rows whenever the graph has got so many more.
 
         Raises:
             InvalidVectors, InvalidIds
@@ -98,7 +101,7 @@ class GraphIndex:
             vectors = checked_vectors(vectors, len(mean))
             ids = checked_new_ids(ids, len(vectors))
             segments = added(segments, ids, vectors, mean, room, make)
-        graph, beam = measured_graph(segments, room)
+        graph, beam = measured_graph(segments, room, linked)
         return cls(mean, segments, graph, beam=beam, room=room, make=make)
 
     @property
@@ -224,9 +227,21 @@ class GraphIndex:
         excluded: Ids | None = None,
         exact: bool = False,
     ) -> list[Hits]:
+        asked = directions(checked_vectors(queries, self.dimension), self.mean)
+        return self.search_directions(asked, k, allowed=allowed, excluded=excluded, exact=exact)
+
+    def search_directions(
+        self,
+        asked: Vectors,
+        k: int,
+        *,
+        allowed: Ids | None = None,
+        excluded: Ids | None = None,
+        exact: bool = False,
+    ) -> list[Hits]:
+        asked = checked_vectors(asked, self.dimension)
         if k < 1:
             raise ValueError(f"k is {k}, wanted at least 1")
-        asked = directions(checked_vectors(queries, self.dimension), self.mean)
         allowed = None if allowed is None else checked_ids(allowed)
         excluded = None if excluded is None else checked_ids(excluded)
         moment = self._moment
@@ -238,11 +253,8 @@ class GraphIndex:
         if exact or eligible <= max(FEW, k):
             return _exact_hits(moment, masks, asked, k)
         candidates = Candidates(moment, self._room, masks, k, self.beam)
-        reduced = moment.graph.reducer(asked)
-        found = [
-            candidates.hits(one[np.newaxis], its[np.newaxis])
-            for one, its in zip(asked, reduced, strict=True)
-        ]
+        reducer = moment.graph.reducer
+        found = [candidates.hits(one[np.newaxis], reducer.one(one)) for one in asked]
         if any(len(hits.ids) < min(k, eligible) for hits in found):
             return _exact_hits(moment, masks, asked, k)
         return found

@@ -2,6 +2,7 @@
 
     python -m scripts.bench_index compare --vectors DIR --n 200000
     python -m scripts.bench_index service --vectors DIR
+    python -m scripts.bench_index rebuild --vectors DIR
     python -m scripts.bench_index filters --vectors DIR
     python -m scripts.bench_index adds --vectors DIR --seconds 60
     python -m scripts.bench_index deletes --vectors DIR
@@ -24,6 +25,7 @@ from pathlib import Path
 from scripts.index_benchmark import changes, filters, steady
 from scripts.index_benchmark.compare import ENGINES, Options, compare, measure_here
 from scripts.index_benchmark.dataset import GENERATOR, Dataset
+from scripts.index_benchmark.rebuild import rebuild
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -39,12 +41,14 @@ def main(words: Sequence[str] | None = None) -> None:
             compare(told.engines, options)
         case "service":
             steady.service(data, options, told.rate)
+        case "rebuild":
+            rebuild(data_dir / "data" / "emoseek.db")
         case "filters":
             filters.in_process(data, told.seconds)
         case "adds":
-            changes.adds(data, told.seconds, told.rate)
+            changes.adds(data, told.model, told.seconds, told.rate)
         case "deletes":
-            changes.deletes(data, told.share)
+            changes.deletes(data, told.model, told.share)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,10 +67,13 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     one = modes.add_parser("service", parents=[common], help="start, steady load, filters: HTTP")
     one.add_argument("--rate", type=float, default=100.0, help="requests a second")
+    modes.add_parser("rebuild", parents=[common], help="from the database that `service` filled")
     modes.add_parser("filters", parents=[common], help="selectivities, in process")
-    one = modes.add_parser("adds", parents=[common], help="searches beside adds, in process")
+    one = modes.add_parser(
+        "adds", parents=[common], help="searches beside imports and a rebuild, in process"
+    )
     one.add_argument("--rate", type=float, default=500.0, help="vectors a second")
-    one = modes.add_parser("deletes", parents=[common], help="a share removed, in process")
+    one = modes.add_parser("deletes", parents=[common], help="a share deleted, in process")
     one.add_argument("--share", type=float, default=0.3)
     one = modes.add_parser("engine", parents=[common], help="one engine in this process")
     one.add_argument("name", choices=ENGINES)

@@ -44,7 +44,24 @@ def place(point: str) -> None:
             advance(*of)
 
         imports.advance = advance_or_die
-    elif point == "encoder waits":  # this one and the next two do not kill
+    elif point == "before a reindex is noted as done":
+        from app.library.reindex import Reindexing
+
+        Reindexing._finish = die  # type: ignore[method-assign]
+    elif point == "rebuild waits":  # this one and the next two do not kill
+        from app.library.reindex import Reindexing
+
+        got_over = Reindexing._got_over
+
+        def wait_and_get_over(self: Any, rows: int) -> None:
+            stopped = (self._stop, self._index._stopping)
+            while Path("hold").exists() and not any(event.is_set() for event in stopped):
+                Path("held").touch()
+                time.sleep(0.01)
+            got_over(self, rows)
+
+        Reindexing._got_over = wait_and_get_over  # type: ignore[method-assign]
+    elif point == "encoder waits":
         from app.recogniser import Recogniser
 
         encode = Recogniser._encode

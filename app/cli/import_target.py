@@ -6,18 +6,16 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-import click
 import httpx
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from app.cli.client import ask, checked, own_data_dir, service_or_none
+from app.cli.client import ask, checked
 from app.cli.result_dir import Result
-from app.data_dir import Ownership
+from app.cli.target import open_either
 from app.errors import NotFound, TooLarge
 from app.http.imported import ImportedRow
-from app.settings import Settings, load_settings
 
 IDS_A_REQUEST = 100_000
 IMPORTS = "/api/v1/admin/imports"
@@ -57,36 +55,14 @@ class Target(Protocol):
 
 @contextlib.contextmanager
 def open_target(url: str | None) -> Iterator[Target]:
-    """The service at `url`, or at the settings' host and port; without `url`, where none answers
-    there, the settings' data directory.
+    """See app.cli.target.open_either."""
+    with open_either(url) as found:
+        if isinstance(found, httpx.Client):
+            yield Remote(found)
+        else:
+            from app.cli.import_local import Local
 
-    Raises:
-        Unavailable: no service answers at `url`.
-        DataDirInUse: a service at another address owns the data directory.
-    """
-    settings = load_settings()
-    with service_or_none(settings, url) as client:
-        if client is not None:
-            click.echo(f"Into the service at {client.base_url}", err=True)
-            yield Remote(client)
-            return
-    ownership = own_data_dir(settings)
-    click.echo(f"No service runs: into {settings.data_dir.resolve()}", err=True)
-    with open_library(settings, ownership) as target:
-        yield target
-
-
-@contextlib.contextmanager
-def open_library(settings: Settings, ownership: Ownership) -> Iterator[Target]:
-    """A library of our own; released with its ownership at the end."""
-    from app.cli.import_local import Local
-    from app.library import Library
-
-    library = Library(settings, ownership)
-    try:
-        yield Local(library)
-    finally:
-        library.close()
+            yield Local(found)
 
 
 class Remote:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.data_dir import Ownership
-from app.domain import Clip, ClipFilter, DuplicateKind
+from app.domain import Clip, ClipFilter, DuplicateKind, Embedding
 from app.errors import DataDirInUse, NotFound, SettingsError, Unavailable
 from app.library.files import (
     KeptAudio,
@@ -34,6 +34,8 @@ from app.library.filter_columns import FilterColumns
 from app.library.gate import Gate
 from app.library.keyed_locks import KeyedLocks
 from app.library.live_index import LiveIndex
+from app.library.reindex import Reindexing
+from app.library.summaries import Summaries
 from app.recogniser import Recogniser, load
 from app.settings import Settings
 from app.store import Store, clips, embeddings, idempotency, models
@@ -65,10 +67,11 @@ class Library:
             self.store.claim()
             self.store.migrate()
             match_data_dir(self.store, settings.data_dir)
-            # Beside the model and the index: seconds each where there are a million clips.
+            self.recogniser, self.model_row, prior = self._load_model()
+            # Beside the index: seconds each where there are a million clips. Not beside the model:
+            # its threads wait for each other, and all of them for the one that is interrupted.
             starting = ThreadPoolExecutor(1, "start")
             filters = starting.submit(FilterColumns, self.store)
-            self.recogniser, self.model_row, prior = self._load_model()
             self.kept_audio = KeptAudio(settings.data_dir / "audio")
             self.result_dirs = ResultDirs(settings.outputs_dir, settings.outputs_max_age_hours)
             self.index = LiveIndex(
@@ -79,7 +82,10 @@ class Library:
                 prior,
             )
             self.filters = filters.result()
+            self.summaries = Summaries(self.store)
             starting.shutdown()
+            info = self.recogniser.info
+            self.reindexing = Reindexing(self.store, self.index, self.model_row, info.dimension)
             self._recover()
         except BaseException:
             self._ownership.release()
@@ -97,6 +103,7 @@ class Library:
             # By itself: a new build of a large index takes minutes.
             self._started(
                 "index",
+                (0.0, self.reindexing.work),
                 (1.0, self.index.maintain),
                 (60.0, self.index.audit),
                 (60.0, self.filters.audit),
@@ -132,10 +139,10 @@ class Library:
             found = clips.same_file(session, clip.file_sha256, clip.audio_sha256, clip.channel)
         return None if found is None or found[0] == clip.id else found
 
-    def embedding(self, clip_id: int) -> NDArray[np.float32] | None:
-        """The (D,) embedding of a clip by the active model."""
+    def embeddings(self, clip_ids: Sequence[int]) -> dict[int, Embedding]:
+        """The (D,) embeddings of clips by the active model, of those that have one."""
         with self.store.read() as session:
-            return embeddings.get(session, self.model_row, clip_id)
+            return embeddings.get(session, self.model_row, clip_ids)
 
     def change(self, clip_id: int, changes: dict[str, Any]) -> Clip:
         """Replace some ClipFields of a clip. Raises NotFound."""
@@ -145,6 +152,7 @@ class Library:
                     clips.update(session, clip_id, dataclasses.replace(clip.fields, **changes))
         finally:  # also a commit that failed may have happened
             self.filters.refresh([clip_id])
+            self.summaries.forget([clip_id])
         return self.clip(clip_id)
 
     def forget(self, clip_id: int) -> bool:
@@ -171,6 +179,7 @@ class Library:
             clip_ids = [gone.clip_id for gone in removed]
             self.index.remove(clip_ids)
             self.filters.remove(clip_ids)
+            self.summaries.forget(clip_ids)
             self._deleted = True
             if not self._remove_files(removed):
                 raise Unavailable(

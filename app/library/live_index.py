@@ -19,8 +19,9 @@ from app.errors import Unavailable
 from app.library.mean_watch import MeanWatch
 from app.store import Store, embeddings
 from index import snapshot
-from index.build import Engine, build, is_outgrown
+from index.build import Engine, Watch, build, is_outgrown
 from index.contract import Hits
+from index.cosine import directions
 from index.errors import AlreadyPresent, SnapshotError, SnapshotNotFoundError
 from index.graph_index import GraphIndex
 from index.row_files import RowFiles
@@ -28,6 +29,7 @@ from index.row_files import RowFiles
 State = Literal["ready", "building", "degraded"]
 
 PAGE = 4096  # embeddings read from the store at a time
+NOT_SAVED = (0, -1)
 FEW = 1000  # clips that a new build may lack when adding waits for it to catch up
 
 log = logging.getLogger(__name__)
@@ -42,20 +44,25 @@ class Current:
     build: int
     pending: int
 
-    @property
-    def mean(self) -> NDArray[np.float32]:
-        return self.index.mean
+    def directions(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What this build compares of embeddings (n, D); see index.contract."""
+        return directions(embeddings, self.index.mean)
+
+    def directions_of(self, clip_ids: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+        """The (D,) directions of those of the clips that it holds."""
+        ids, found = self.index.directions_of(np.array(clip_ids, np.int64))
+        return dict(zip(ids.tolist(), found, strict=True))
 
     def search(
         self,
-        queries: NDArray[np.float32],
+        asked: NDArray[np.float32],
         k: int,
         allowed: NDArray[np.int64] | None = None,
         *,
         exact: bool = False,
     ) -> list[Hits]:
-        """The k nearest of the allowed clips to each query (q, D); see index.contract."""
-        return self.index.search(queries, k, allowed=allowed, exact=exact)
+        """The k nearest of the allowed clips to each direction asked (q, D)."""
+        return self.index.search_directions(asked, k, allowed=allowed, exact=exact)
 
 
 class LiveIndex:
@@ -84,7 +91,7 @@ class LiveIndex:
         self._missed: set[int] = set()  # whose add failed; the next rebuild makes up for it
         self._unfit: set[int] = set()  # whose embedding is not finite
         self._rebuilding = threading.Lock()  # held by whoever builds: one at a time
-        self._saved = (0, -1)  # build and changes that the newest snapshot holds
+        self._saved = NOT_SAVED  # build and changes that the newest snapshot holds
         self._changes = 0
         self._removals = 0
         self._built_on = 0  # clips that the mean was taken from
@@ -116,6 +123,11 @@ class LiveIndex:
     def pending(self) -> int:
         """Stored clips that the index still lacks."""
         return len(self._missed)
+
+    @property
+    def left_out(self) -> int:
+        """Stored clips that cannot be in the index: their embeddings are not finite."""
+        return len(self._unfit)
 
     @property
     def removals(self) -> int:
@@ -224,26 +236,40 @@ class LiveIndex:
 
     def audit(self) -> None:
         """Make up for whatever the store and the index differ in, if they do."""
-        with self._store.read() as session:
-            stored = embeddings.indexable_ids(session, self._model_row)
-        if np.array_equal(stored, np.union1d(self._index.ids(), sorted(self._unfit))):
+        if self._agrees(self._held()):
             return
+        with self._store.read() as session:
+            wanted = embeddings.indexable_ids(session, self._model_row)
+        differing = np.setxor1d(wanted, self._held(), assume_unique=True)
         with self._changing:
-            self._unfit.clear()  # some may have been deleted; those that are left are found again
-            added, removed = self._reconcile(self._index)
+            self._unfit.difference_update(differing.tolist())  # they may have been deleted
+            added, removed = self._match(self._index, differing)
             if added or removed:
                 self._changes += 1
                 self._mean_watch.changed += added + removed
                 log.info("The index lacked %d clips and had %d too many.", added, removed)
 
-    def rebuild(self) -> None:
+    def _agrees(self, ids: NDArray[np.int64]) -> bool:
+        """Whether these are the clips that should be in the index."""
+        with self._store.read() as session:
+            stored = embeddings.fingerprint_of_indexable(session, self._model_row)
+        return stored == embeddings.fingerprint(ids)
+
+    def _held(self) -> NDArray[np.int64]:
+        """Sorted ids of the clips that are in the index, or could not be."""
+        return np.union1d(self._index.ids(), np.array(sorted(self._unfit), np.int64))
+
+    def rebuild(self, watch: Watch = lambda _: None) -> None:
         """Build anew from the store and switch to it.
+
+        Args:
+            watch: see index.build.build.
 
         Raises:
             Unavailable: the service stops.
         """
-        with self._rebuilding:
-            fresh = self._build()
+        with self._rebuilding, self._unsaved_unless_done():
+            fresh = self._build(watch)
             built_on = len(fresh)
             # What came meanwhile: most of it before others have to wait for the rest.
             changed = few = sum(self._reconcile(fresh))
@@ -258,6 +284,14 @@ class LiveIndex:
                 self._changes += 1
                 self._missed.clear()
         log.info("Index build %d: %d clips.", self.build, len(fresh))
+
+    @contextlib.contextmanager
+    def _unsaved_unless_done(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._saved = NOT_SAVED  # the next save removes the files of what was not finished
+            raise
 
     def save(self) -> None:
         """Write a snapshot, unless the newest one holds the same."""
@@ -298,22 +332,25 @@ class LiveIndex:
             self._built_on = len(index)
         else:
             self._built_on = manifest.built_on or 0
-            added, removed = self._reconcile(index)
+            added, removed = (0, 0) if self._agrees(index.ids()) else self._reconcile(index)
             self._mean_watch.begin(manifest.changed + added + removed)
             self._saved = (manifest.build, 0 if added + removed == 0 else -1)
             log.info("Index loaded: %d clips, %d added, %d removed.", len(index), added, removed)
             return index, manifest.build
         return index, 0
 
-    def _build(self) -> Engine:
-        return build(self._blocks, self._model.dimension, self._prior, self._rows)
+    def _build(self, watch: Watch = lambda _: None) -> Engine:
+        def unless_stopping(count: int) -> None:
+            if self._stopping.is_set():
+                raise Unavailable("The service is stopping.")
+            watch(count)
+
+        return build(self._blocks, self._model.dimension, self._prior, self._rows, unless_stopping)
 
     def _blocks(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Ids and embeddings of what should be in the index, page by page."""
         after = 0
         while True:
-            if self._stopping.is_set():
-                raise Unavailable("The service is stopping.")
             with self._store.read() as session:
                 ids, vectors = embeddings.page(session, self._model_row, after, PAGE)
             if not len(ids):
@@ -326,16 +363,23 @@ class LiveIndex:
         """Add what the store has and `index` lacks, remove the reverse; returns both counts."""
         with self._store.read() as session:
             wanted = embeddings.indexable_ids(session, self._model_row)
-            present = index.ids()
-            phantoms = np.setdiff1d(present, wanted, assume_unique=True)
-            missing = np.setdiff1d(wanted, present, assume_unique=True)
-            index.remove(phantoms)
-            added = 0
-            for ids, vectors in embeddings.stream(session, self._model_row, missing):
-                kept = self._finite(ids, vectors)
+        return self._match(index, np.setxor1d(wanted, index.ids(), assume_unique=True))
+
+    def _match(self, index: Engine, clip_ids: NDArray[np.int64]) -> tuple[int, int]:
+        """The same for these clips, different ones."""
+        added = removed = 0
+        for start in range(0, len(clip_ids), embeddings.CHUNK):
+            some = clip_ids[start : start + embeddings.CHUNK]
+            with self._store.read() as session:
+                stored = list(embeddings.stream(session, self._model_row, some))
+            present, _ = index.directions_of(some)
+            unwanted = np.setdiff1d(present, [clip_id for ids, _ in stored for clip_id in ids])
+            removed += index.remove(unwanted)
+            for ids, vectors in stored:
+                kept = ~np.isin(ids, present) & self._finite(ids, vectors)
                 index.add(ids[kept], vectors[kept])
                 added += int(kept.sum())
-        return added, len(phantoms)
+        return added, removed
 
     def _finite(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which of the embeddings can be indexed; one that cannot must not stop the others."""

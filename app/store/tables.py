@@ -177,6 +177,22 @@ class ImportRow(Base):
     )
 
 
+class ReindexRow(Base):
+    """A new build of the index that somebody asked for: one at most is under way."""
+
+    __tablename__ = "reindexes"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(10))
+    state: Mapped[str] = mapped_column(String(10))
+    done: Mapped[int] = mapped_column(BigInteger)
+    total: Mapped[int] = mapped_column(BigInteger)
+    started_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    finished_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    message: Mapped[str | None] = mapped_column(Text)
+    summary: Mapped[dict[str, Any] | None] = mapped_column(Json)
+
+
 class DatabaseRow(Base):
     """One row: what tells this database from every other, its restored copies aside."""
 

@@ -60,10 +60,12 @@ class Library(RuleBasedStateMachine):
     """`truth` stands for the database. Counts of what happened are kept over all runs."""
 
     seen: ClassVar[Counter[str]] = Counter()
+    steps = 0  # each is one call, but the first of a run, which is some forty
     found = there = 0  # of the nearest: what recall is made of
 
     @initialize(seed=st.integers(0, 9), count=st.sampled_from([0, 1, 70, 150]), hard=st.booleans())
     def begin(self, seed: int, count: int, hard: bool) -> None:
+        self.seen["runs"] += 1
         self.draw = np.random.default_rng(seed)
         self.pool = self.draw.standard_normal((400, DIMENSION)).astype(np.float32) + 1
         if hard:  # the same few vectors over and over
@@ -230,5 +232,6 @@ class Library(RuleBasedStateMachine):
     @invariant()
     def they_hold_the_same(self) -> None:
         if hasattr(self, "engine"):
+            Library.steps += 1
             assert self.engine.ids().tolist() == sorted(self.truth)
             assert len(self.engine) == len(self.truth)

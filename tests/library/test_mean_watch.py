@@ -86,7 +86,7 @@ def test_clips_from_the_same_place_are_none(place: Place) -> None:
 def test_a_rebuild_that_failed_is_tried_again(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         raise OSError("the disk is full")
 
     place.add_many(CLIPS // 8, ELSEWHERE)
@@ -180,8 +180,8 @@ def test_what_comes_during_a_build_counts_as_changed_since(
 ) -> None:
     build = type(place.index)._build
 
-    def slow(its: object) -> object:
-        made = build(place.index)
+    def slow(*arguments: object) -> object:
+        made = build(*arguments)
         if not late:
             late.extend(place.add_many(CLIPS // 8, ELSEWHERE).tolist())
         return made
