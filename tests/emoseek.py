@@ -48,7 +48,7 @@ def place(point: str) -> None:
         from app.library.reindex import Reindexing
 
         Reindexing._finish = die  # type: ignore[method-assign]
-    elif point == "rebuild waits":  # this one and those below do not kill
+    elif point == "rebuild waits":  # this one and the next four do not kill
         from app.library.reindex import Reindexing
 
         got_over = Reindexing._got_over
