@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from app.domain import Embedding, ModelInfo
 from app.errors import Unavailable
+from app.library.mean_watch import MeanWatch
 from app.store import Store, embeddings
 from index import snapshot
 from index.build import Engine, Watch, build, is_outgrown
@@ -94,6 +95,7 @@ class LiveIndex:
         self._changes = 0
         self._removals = 0
         self._built_on = 0  # clips that the mean was taken from
+        self._mean_watch = MeanWatch(store, model_row, prior)
         self._stopping = threading.Event()
         self._rows = RowFiles(directory)
         self._in_use = self._open()  # an index and its build: one assignment changes both
@@ -162,6 +164,7 @@ class LiveIndex:
                 if clip_id not in self._index:
                     self._index.add(np.array([clip_id], np.int64), embedding[None, :])
                     self._changes += 1
+                    self._mean_watch.changed += 1
                 if removals != self._removals and not self._is_stored(clip_id):
                     self._index.remove(np.array([clip_id], np.int64))
         except Exception:  # the clip is committed: whatever happened must not refuse it now
@@ -182,6 +185,7 @@ class LiveIndex:
                     new = ~np.isin(ids, exc.ids)
                     self._index.add(ids[new], vectors[new])
                 self._changes += 1
+                self._mean_watch.changed += len(ids)
                 if removals != self._removals:
                     gone = [i for i in ids.tolist() if not self._is_stored(i)]
                     self._index.remove(np.array(gone, np.int64))
@@ -194,7 +198,7 @@ class LiveIndex:
     def remove(self, clip_ids: Sequence[int]) -> None:
         """Remove clips that were deleted from the store; searches no longer return them."""
         with self._changing:
-            self._index.remove(np.array(clip_ids, np.int64))
+            self._mean_watch.changed += self._index.remove(np.array(clip_ids, np.int64))
             self._changes += 1
             self._removals += 1
 
@@ -223,7 +227,8 @@ class LiveIndex:
     def maintain(self) -> None:
         """Repair after a failed add; renew what the library has outgrown."""
         index = self._index
-        if self._missed or is_outgrown(index, self._built_on):
+        outgrown = self._missed or is_outgrown(index, self._built_on)
+        if outgrown or self._mean_watch.has_drifted(index):
             self.rebuild()
         elif isinstance(index, GraphIndex) and index.wants_to_grow:
             index.grow()
@@ -241,6 +246,7 @@ class LiveIndex:
             added, removed = self._match(self._index, differing)
             if added or removed:
                 self._changes += 1
+                self._mean_watch.changed += added + removed
                 log.info("The index lacked %d clips and had %d too many.", added, removed)
 
     def _agrees(self, ids: NDArray[np.int64]) -> bool:
@@ -266,12 +272,15 @@ class LiveIndex:
             fresh = self._build(watch)
             built_on = len(fresh)
             # What came meanwhile: most of it before others have to wait for the rest.
-            while sum(self._reconcile(fresh)) > FEW:
-                pass
+            changed = few = sum(self._reconcile(fresh))
+            while few > FEW:
+                few = sum(self._reconcile(fresh))
+                changed += few
             with self._changing:
-                self._reconcile(fresh)
+                changed += sum(self._reconcile(fresh))
                 self._in_use = fresh, self.build + 1
                 self._built_on = built_on
+                self._mean_watch.begin(changed)
                 self._changes += 1
                 self._missed.clear()
         log.info("Index build %d: %d clips.", self.build, len(fresh))
@@ -296,6 +305,7 @@ class LiveIndex:
             model_digest=self._model.digest,
             build=self.build,
             built_on=self._built_on,
+            changed=self._mean_watch.changed,
         )
         self._saved = at
         log.info("Index saved: %d clips in %.2f s.", len(self), time.monotonic() - started)
@@ -323,6 +333,7 @@ class LiveIndex:
         else:
             self._built_on = manifest.built_on or 0
             added, removed = (0, 0) if self._agrees(index.ids()) else self._reconcile(index)
+            self._mean_watch.begin(manifest.changed + added + removed)
             self._saved = (manifest.build, 0 if added + removed == 0 else -1)
             log.info("Index loaded: %d clips, %d added, %d removed.", len(index), added, removed)
             return index, manifest.build

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import index.graph_index
 from app.domain import ModelInfo, Recognition
 from app.errors import Unavailable
 from app.library.live_index import LiveIndex
-from app.store import Store, clips, models
+from app.store import Store, clips, ids, imports, models
 from app.store.tables import EmbeddingRow
 from index.flat import FlatIndex
 from index.graph_index import GraphIndex
@@ -41,6 +42,15 @@ class Rig:
 
     def open(self) -> None:
         self.index = LiveIndex(self.store, self.directory / "index", MODEL, self.model_row, PRIOR)
+
+    def commit_many(self, embeddings: np.ndarray) -> np.ndarray:
+        """Store clips of these (n, D) without adding them to the index; returns their ids (n,)."""
+        now, clip = dt.datetime.now(dt.UTC), imports.ImportedClip()
+        with self.store.write() as session:
+            drawn = ids.draw(session, len(embeddings))
+            imports.add(session, self.model_row, drawn, [clip] * len(drawn), embeddings, now)
+        self.embeddings.update(zip(drawn.tolist(), embeddings, strict=True))
+        return drawn
 
     def commit(self) -> int:
         """Store a clip without adding it to the index."""
