@@ -31,6 +31,7 @@ from app.library.live_index import LiveIndex
 from app.recogniser import Recogniser, load
 from app.settings import Settings
 from app.store import Store, clips, database, embeddings, idempotency, models
+from index.gpu import find_gpu
 
 RETRY_SECONDS = 30.0  # after a maintenance task failed
 NICE = 10  # of the threads that maintain: requests come first
@@ -72,6 +73,7 @@ class Library:
                 self.recogniser.info,
                 self.model_row,
                 prior,
+                find_gpu(settings.device),
             )
             self.filters = filters.result()
             starting.shutdown()
@@ -92,6 +94,7 @@ class Library:
             self._started(
                 "index",
                 (1.0, self.index.maintain),
+                (1.0, self.index.replicate),
                 (60.0, self.index.audit),
                 (60.0, self.filters.audit),
                 (minutes * 60, self.index.save),
