@@ -124,13 +124,20 @@ class GpuReplica:
             wanted *= 4  # rows around a query were removed
         return None
 
-    def _search(self, asked: Vectors, k: int, wanted: int) -> list[Hits] | None:
-        """None where too few of the rows that are wanted from the GPU live."""
+    def candidates(self, asked: Vectors, wanted: int) -> tuple[Vectors, Ids, int] | None:
+        """Scores and rows (q, m) that the GPU finds for directions asked (q, D), of the master's
+        first so many rows; None when it is closed. Raises RuntimeError: memory is short."""
         with self._device.lock:
             if self._form is None:
                 return None
-            scores, rows = self._form.search(asked, wanted)
-            covered = self._covered
+            return *self._form.search(asked, wanted), self._covered
+
+    def _search(self, asked: Vectors, k: int, wanted: int) -> list[Hits] | None:
+        """None where too few of the rows that are wanted from the GPU live."""
+        found_there = self.candidates(asked, wanted)
+        if found_there is None:
+            return None
+        scores, rows, covered = found_there
         segments, room = self.master.segments, self.master.room  # now: all rows found are there
         new = _of_new(segments, room, covered, asked, wanted)
         size = sum(segment.live_count for segment in segments)
