@@ -47,6 +47,7 @@ class CpuDevice:
     def call(self, name: str) -> None:
         assert self.lock.locked(), f"{name} without the lock"
         if self.fails == name:
+            time.sleep(0.01)  # others come to wait for the lock
             raise RuntimeError(
                 "Error in virtual void* faiss::gpu::StandardGpuResourcesImpl::allocMemory: alloc "
                 "fail type TemporaryMemoryOverflow (cudaMalloc error out of memory [2])"

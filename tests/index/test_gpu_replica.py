@@ -215,9 +215,11 @@ class ThreadsThat:
 
     def __init__(self, do: object) -> None:
         self._failed: list[BaseException] = []
+        together = threading.Barrier(4)
 
         def guarded() -> None:
             try:
+                together.wait(10)
                 do()  # type: ignore[operator]
             except BaseException as exc:
                 self._failed.append(exc)
