@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final, Protocol
+from typing import Final
 
 import faiss
 import numpy as np
@@ -21,24 +21,12 @@ ROWS_A_LIST: Final = 40  # of the sample that lists are learnt from
 LIST_SLACK: Final = 1.5  # FAISS rounds the memory of a list up
 
 
-class Form(Protocol):
-    """Rows of an index by their numbers, searched by inner product, roughly.
-
-    Raises RuntimeError where memory is short.
-    """
-
-    kind: str
-
-    def add(self, numbers: Ids, rows: Vectors) -> None:
-        """Put in directions (n, D)."""
-
-    def search(self, asked: Vectors, wanted: int) -> tuple[Vectors, Ids]:
-        """Scores and numbers (q, m), in no order, -1 in places that stay empty, of the `wanted`
-        nearest to directions asked (q, D); 1 <= wanted <= MAX_K."""
-
-
 class Flat:
-    """All dimensions of every row in half precision."""
+    """All dimensions of every row in half precision.
+
+    As Lists, it calls rows by the numbers that they were given, and raises RuntimeError where
+    memory is short.
+    """
 
     kind = "flat"
 
@@ -52,6 +40,7 @@ class Flat:
         return count * 2 * dimension + PART_BYTES
 
     def add(self, numbers: Ids, rows: Vectors) -> None:
+        """Put in directions (n, D)."""
         if not self._parts or 2 * self._dimension * len(self._parts[-1][1]) >= PART_BYTES:
             self._parts.append((self._device.flat(self._dimension), np.empty(0, np.int64)))
         part, its_numbers = self._parts[-1]
@@ -59,6 +48,8 @@ class Flat:
         self._parts[-1] = part, np.concatenate([its_numbers, numbers])
 
     def search(self, asked: Vectors, wanted: int) -> tuple[Vectors, Ids]:
+        """Scores and numbers (q, m), in no order, -1 in places that stay empty, of the `wanted`
+        nearest to directions asked (q, D); 1 <= wanted <= MAX_K."""
         best = np.empty((len(asked), 0), np.float32), np.empty((len(asked), 0), np.int64)
         for part, numbers in self._parts:
             scores, places = part.search(asked, wanted)
@@ -91,9 +82,11 @@ class Lists:
         self._index.nprobe = lists
 
     def add(self, numbers: Ids, rows: Vectors) -> None:
+        """See Flat."""
         self._index.add_with_ids(self._reducer(rows), numbers)
 
     def search(self, asked: Vectors, wanted: int) -> tuple[Vectors, Ids]:
+        """See Flat; it misses what lies in lists that it does not look at."""
         scores, numbers = self._index.search(self._reducer(asked), wanted)
         return scores, numbers
 
