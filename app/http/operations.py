@@ -59,7 +59,7 @@ def status(request: Request, library: Library = Depends(library_of)) -> Status:
             dtype=recogniser.dtype,
         ),
         index=StatusIndex(
-            backend="faiss",
+            backend=index.backend,
             kind=library.index.kind,
             state=index.state,
             size=len(index),

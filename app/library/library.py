@@ -39,6 +39,7 @@ from app.library.summaries import Summaries
 from app.recogniser import Recogniser, load
 from app.settings import Settings
 from app.store import Store, clips, embeddings, idempotency, models
+from index.gpu import find_gpu
 
 RETRY_SECONDS = 30.0  # after a maintenance task failed
 NICE = 10  # of the threads that maintain: requests come first
@@ -80,6 +81,7 @@ class Library:
                 self.recogniser.info,
                 self.model_row,
                 prior,
+                find_gpu(settings.device),
             )
             self.filters = filters.result()
             self.summaries = Summaries(self.store)
@@ -105,6 +107,7 @@ class Library:
                 "index",
                 (0.0, self.reindexing.work),
                 (1.0, self.index.maintain),
+                (1.0, self.index.replicate),
                 (60.0, self.index.audit),
                 (60.0, self.filters.audit),
                 (minutes * 60, self.index.save),

@@ -23,6 +23,8 @@ from index.build import Engine, Watch, build, is_outgrown
 from index.contract import Hits
 from index.cosine import directions
 from index.errors import AlreadyPresent, SnapshotError, SnapshotNotFoundError
+from index.gpu import Device
+from index.gpu_search import GpuSearch
 from index.graph_index import GraphIndex
 from index.row_files import RowFiles
 
@@ -43,6 +45,7 @@ class Current:
     state: State
     build: int
     pending: int
+    gpu: GpuSearch | None = None
 
     def directions(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """What this build compares of embeddings (n, D); see index.contract."""
@@ -62,6 +65,10 @@ class Current:
         exact: bool = False,
     ) -> list[Hits]:
         """The k nearest of the allowed clips to each direction asked (q, D)."""
+        if self.gpu is not None and allowed is None and not exact:
+            found = self.gpu.search(self.index, asked, k)
+            if found is not None:
+                return found
         return self.index.search_directions(asked, k, allowed=allowed, exact=exact)
 
 
@@ -72,6 +79,7 @@ class LiveIndex:
         directory: where snapshots are kept.
         model_row: the store's id of the active model.
         prior: (D,) the mean assumed before any clip is stored.
+        gpu: where searches of many queries are answered, once `replicate` has copied the index.
     """
 
     def __init__(
@@ -81,6 +89,7 @@ class LiveIndex:
         model: ModelInfo,
         model_row: int,
         prior: NDArray[np.float32],
+        gpu: Device | None = None,
     ) -> None:
         self._store = store
         self._directory = directory
@@ -97,6 +106,7 @@ class LiveIndex:
         self._built_on = 0  # clips that the mean was taken from
         self._mean_watch = MeanWatch(store, model_row, prior)
         self._stopping = threading.Event()
+        self._gpu = None if gpu is None else GpuSearch(gpu, self._stopping)
         self._rows = RowFiles(directory)
         self._in_use = self._open()  # an index and its build: one assignment changes both
 
@@ -118,6 +128,11 @@ class LiveIndex:
     def kind(self) -> str:
         """How the build in use finds its candidates: flat (it compares with all) or graph."""
         return self._index.kind
+
+    @property
+    def backend(self) -> str:
+        """What answers searches that have no filter: faiss-gpu or faiss-cpu."""
+        return "faiss-gpu" if self._gpu is not None and self._gpu.in_use else "faiss-cpu"
 
     @property
     def pending(self) -> int:
@@ -151,7 +166,7 @@ class LiveIndex:
     def current(self) -> Current:
         """The build in use now; it goes on answering when another takes its place."""
         index, build = self._in_use
-        return Current(index, self.state, build, self.pending)
+        return Current(index, self.state, build, self.pending, self._gpu)
 
     def add(self, clip_id: int, embedding: Embedding, *, removals: int) -> bool:
         """Add a committed clip. False when that failed: the next repair adds it.
@@ -233,6 +248,11 @@ class LiveIndex:
         elif isinstance(index, GraphIndex) and index.wants_to_grow:
             index.grow()
             self._changes += 1
+
+    def replicate(self) -> None:
+        """Bring the GPU's copy up to the index; without a GPU, nothing."""
+        if self._gpu is not None:
+            self._gpu.follow(self._index)
 
     def audit(self) -> None:
         """Make up for whatever the store and the index differ in, if they do."""
