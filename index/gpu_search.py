@@ -35,8 +35,9 @@ class GpuSearch:
         """Whether there is a replica that answers."""
         return self._replica is not None
 
-    def follow(self, index: VectorIndex) -> None:
+    def follow(self, index: VectorIndex | None) -> None:
         """Copy what is new in `index`; copy it anew when it is another one or much has changed.
+        For None the GPU's memory is freed.
 
         Until that is done the index answers: two replicas might not fit.
         """

@@ -249,10 +249,11 @@ class LiveIndex:
             index.grow()
             self._changes += 1
 
-    def replicate(self) -> None:
-        """Bring the GPU's copy up to the index; without a GPU, nothing."""
+    def replicate(self, *, answers: bool = True) -> None:
+        """Bring the GPU's copy up to the index, or give it up where the index `answers` nobody;
+        without a GPU, nothing."""
         if self._gpu is not None:
-            self._gpu.follow(self._index)
+            self._gpu.follow(self._index if answers else None)
 
     def audit(self) -> None:
         """Make up for whatever the store and the index differ in, if they do."""

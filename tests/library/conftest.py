@@ -1,14 +1,50 @@
-"""Of the tests that compare an index with its store."""
+"""Fixtures: libraries of this process, and a second model for them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from app.library import index_check
+from app.library import Library, index_check
+from app.recogniser import Source
+from tests.library import spaces_rig as rig
 from tests.library.index_check_rig import CLIPS, DataDir, lower_thresholds
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Settings of one database."""
+    if request.param == "sqlite":
+        return {}
+    return {"database_url": request.getfixturevalue("postgres_url")}
+
+
+@pytest.fixture
+def reopen(tmp_path: Path) -> Iterator[Callable[..., Library]]:
+    """Opens the library in the test's directory as the next process would."""
+    with contextlib.ExitStack() as stack:
+
+        def open_one(**settings: Any) -> Library:
+            stack.close()
+            library = rig.opened(tmp_path, **settings)
+            stack.callback(library.close)
+            return library
+
+        yield open_one
+
+
+@pytest.fixture
+def library(reopen: Callable[..., Library]) -> Library:
+    return reopen()
+
+
+@pytest.fixture
+def second(second_model: Path) -> Source:
+    return rig.source(second_model)
 
 
 @pytest.fixture(params=["flat", "graph"])
@@ -17,18 +53,18 @@ def data_dir(
 ) -> Iterator[DataDir]:
     """CLIPS clips, some added after the build, and some removed: 4 and 41."""
     lower_thresholds(monkeypatch, request.param)
-    rig = DataDir(tmp_path)
+    data_dir = DataDir(tmp_path)
     for _ in range(CLIPS - 10):
-        rig.commit()
-    rig.index.rebuild()
+        data_dir.commit()
+    data_dir.index.rebuild()
     for _ in range(10):
-        rig.add()
+        data_dir.add()
     for clip_id in (4, 41):
-        rig.delete(clip_id)
-        rig.index.remove([clip_id])
-    assert rig.index.kind == request.param
-    yield rig
-    rig.store.close()
+        data_dir.delete(clip_id)
+        data_dir.index.remove([clip_id])
+    assert data_dir.index.kind == request.param
+    yield data_dir
+    data_dir.store.close()
 
 
 @pytest.fixture
