@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 import numpy as np
@@ -59,10 +59,14 @@ class IndexCheck:
         """Ids of the clips of any of these kinds, ascending."""
         return np.unique(np.concatenate([self.faults[kind] for kind in kinds]))
 
-    def joined(self, other: IndexCheck) -> IndexCheck:
-        """With what another part of store and index differs in."""
-        both = {kind: np.union1d(ids, other.faults[kind]) for kind, ids in self.faults.items()}
-        return dataclasses.replace(self, faults=both)
+    @classmethod
+    def of_parts(cls, parts: Sequence[IndexCheck], compared: int = 0) -> IndexCheck:
+        """What store and index differ in, given that for parts of them."""
+        faults = {
+            kind: np.unique(np.concatenate([NONE, *(part.faults[kind] for part in parts)]))
+            for kind in KINDS
+        }
+        return cls(compared, faults)
 
     def lasting(self, later: IndexCheck) -> IndexCheck:
         """What differs, and in the same way, at a later look."""
@@ -105,7 +109,7 @@ def check(store: Store, model_row: int, live: LiveIndex, go_on: GoOn) -> IndexCh
 
 def compare(store: Store, model_row: int, index: Engine, go_on: GoOn) -> IndexCheck:
     """Read the whole store once, in pages, and compare it with an index that does not change."""
-    found, wanted = IndexCheck(), [NONE]
+    parts, wanted = list[IndexCheck](), [NONE]
     while True:
         go_on()
         with store.read() as session:
@@ -115,13 +119,12 @@ def compare(store: Store, model_row: int, index: Engine, go_on: GoOn) -> IndexCh
         wanted.append(ids)
         part = _differences(index, ids, ids, vectors)
         if not part.clean:
-            found = found.joined(part)
+            parts.append(part)
     everything = np.concatenate(wanted)
-    unwanted = IndexCheck(faults=_nothing() | {"phantom": np.setdiff1d(index.ids(), everything)})
+    unwanted = _nothing() | {"phantom": np.setdiff1d(index.ids(), everything)}
+    found = IndexCheck.of_parts([*parts, IndexCheck(faults=unwanted)], len(everything))
     misplaced = index.misplaced if isinstance(index, GraphIndex) else 0
-    return dataclasses.replace(
-        found.joined(unwanted), compared=len(everything), misplaced=misplaced
-    )
+    return dataclasses.replace(found, misplaced=misplaced)
 
 
 def repair(live: LiveIndex, found: IndexCheck, go_on: GoOn) -> Repair:
@@ -150,7 +153,7 @@ def repair(live: LiveIndex, found: IndexCheck, go_on: GoOn) -> Repair:
 def _look_again(
     store: Store, model_row: int, live: LiveIndex, suspects: Ids, go_on: GoOn
 ) -> IndexCheck:
-    found = IndexCheck()
+    parts = []
     for start in range(0, len(suspects), BLOCK):
         go_on()
         some = suspects[start : start + BLOCK]
@@ -159,8 +162,8 @@ def _look_again(
             with store.read() as session:
                 wanted += embeddings.stream(session, model_row, some)
             ids, vectors = (np.concatenate(parts) for parts in zip(*wanted, strict=True))
-            found = found.joined(_differences(index, some, ids, vectors))
-    return found
+            parts.append(_differences(index, some, ids, vectors))
+    return IndexCheck.of_parts(parts)
 
 
 def _differences(
