@@ -15,8 +15,19 @@ from fastapi_offline import FastAPIOffline
 
 from app import __version__
 from app.errors import EmoseekError
-from app.http import clips, imports, openapi, operations, problems, recognise, reindex, search
+from app.http import (
+    clips,
+    imports,
+    index_check,
+    openapi,
+    operations,
+    problems,
+    recognise,
+    reindex,
+    search,
+)
 from app.http.guard import ApiKey, BodyLimit, ProblemsOnly
+from app.http.similar import Similar, SimilarAgain
 from app.http.tally import Tally
 from app.library import Library
 from app.settings import Settings
@@ -66,10 +77,12 @@ def create_app(
     app.state.library = None
     app.state.started = time.monotonic()
     app.state.tally = Tally()
-    for module in (recognise, clips, search, imports, reindex, operations):
+    app.state.similar = Similar()
+    for module in (recognise, clips, search, imports, reindex, index_check, operations):
         app.include_router(module.router)
     problems.install(app)
     openapi.install(app)
+    app.add_middleware(SimilarAgain)
     app.add_middleware(ProblemsOnly)
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
     if settings.api_key is not None:

@@ -69,12 +69,12 @@ class Candidates:
         if len(rows) > self._wanted:
             rows = rows[np.argpartition(-scores, self._wanted - 1)[: self._wanted]]
         segments, room = self._moment.segments, self._room
+        if not len(rows):
+            return Hits(np.empty(0, np.int64), np.empty(0))
         places = [divmod(row, room) for row in rows.tolist()]
         ids = np.array([segments[at].row_ids[row] for at, row in places], np.int64)
-        if not len(ids):
-            return Hits(ids, np.empty(0))
-        vectors = np.stack([segments[at].rows[row] for at, row in places])
-        return nearest(ids, similarities(asked[0], vectors), self._k)
+        vectors = np.concatenate([segments[at].rows[row] for at, row in places])
+        return nearest(ids, similarities(asked[0], vectors.reshape(len(ids), -1)), self._k)
 
     def _of_graph(self, reduced: Vectors) -> tuple[Vectors, Ids]:
         graph = self._moment.graph

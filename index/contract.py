@@ -60,6 +60,16 @@ class VectorIndex(Protocol):
     def ids(self) -> Ids:
         """All stored ids, ascending."""
 
+    def directions_of(self, ids: Ids) -> tuple[Ids, Vectors]:
+        """Those of these ids that are stored, ascending (m,), and their directions (m, D).
+
+        Asked for in any order, repeated or unknown ids included. An id that is there twice was
+        stored twice, which `add` refuses: the index is damaged.
+
+        Raises:
+            InvalidIds: the ids are not whole numbers.
+        """
+
     def add(self, ids: Ids, vectors: Vectors) -> None:
         """Store embeddings as the model gave them: ids (n,) >= 1, vectors (n, D).
 
@@ -98,6 +108,17 @@ class VectorIndex(Protocol):
             InvalidIds: a filter holds something other than whole numbers.
             ValueError: k < 1.
         """
+
+    def search_directions(
+        self,
+        asked: Vectors,
+        k: int,
+        *,
+        allowed: Ids | None = None,
+        excluded: Ids | None = None,
+        exact: bool = False,
+    ) -> list[Hits]:
+        """`search` for directions (q, D), as `directions_of` gives them or near to length 1."""
 
     def stored(self) -> Stored:
         """What is stored at this moment, for snapshots and for building another engine."""

@@ -43,6 +43,12 @@ class ExactIndex:
         with self._lock:
             return np.array(sorted(self._direction_of), np.int64)
 
+    def directions_of(self, ids: Ids) -> tuple[Ids, Vectors]:
+        with self._lock:
+            found = set(checked_ids(ids).tolist()) & self._direction_of.keys()
+            known = np.array(sorted(found), np.int64)
+            return known, self._rows(known)
+
     def add(self, ids: Ids, vectors: Vectors) -> None:
         vectors = checked_vectors(vectors, self.dimension)
         new = dict(
@@ -73,9 +79,21 @@ class ExactIndex:
         excluded: Ids | None = None,
         exact: bool = False,
     ) -> list[Hits]:
+        asked = directions(checked_vectors(queries, self.dimension), self.mean)
+        return self.search_directions(asked, k, allowed=allowed, excluded=excluded, exact=exact)
+
+    def search_directions(
+        self,
+        asked: Vectors,
+        k: int,
+        *,
+        allowed: Ids | None = None,
+        excluded: Ids | None = None,
+        exact: bool = False,
+    ) -> list[Hits]:
+        asked = checked_vectors(asked, self.dimension)
         if k < 1:
             raise ValueError(f"k is {k}, wanted at least 1")
-        asked = directions(checked_vectors(queries, self.dimension), self.mean)
         with self._lock:
             passing = set(self._direction_of)
             if allowed is not None:

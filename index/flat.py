@@ -25,6 +25,7 @@ from index.segments import (
     packed,
     passing,
     removed,
+    rows_of,
     rows_of_segment,
     stored_among,
 )
@@ -74,6 +75,9 @@ class FlatIndex:
     def ids(self) -> Ids:
         return np.sort(live_ids(self._segments))
 
+    def directions_of(self, ids: Ids) -> tuple[Ids, Vectors]:
+        return rows_of(self._segments, checked_ids(ids), self.dimension)
+
     def add(self, ids: Ids, vectors: Vectors) -> None:
         vectors = checked_vectors(vectors, self.dimension)
         ids = checked_new_ids(ids, len(vectors))
@@ -104,9 +108,21 @@ class FlatIndex:
         excluded: Ids | None = None,
         exact: bool = False,
     ) -> list[Hits]:
+        asked = directions(checked_vectors(queries, self.dimension), self.mean)
+        return self.search_directions(asked, k, allowed=allowed, excluded=excluded, exact=exact)
+
+    def search_directions(
+        self,
+        asked: Vectors,
+        k: int,
+        *,
+        allowed: Ids | None = None,
+        excluded: Ids | None = None,
+        exact: bool = False,
+    ) -> list[Hits]:
+        asked = checked_vectors(asked, self.dimension)
         if k < 1:
             raise ValueError(f"k is {k}, wanted at least 1")
-        asked = directions(checked_vectors(queries, self.dimension), self.mean)
         allowed = None if allowed is None else checked_ids(allowed)
         excluded = None if excluded is None else checked_ids(excluded)
         segments = self._segments

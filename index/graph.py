@@ -49,6 +49,12 @@ class Graph:
         return int(self.faiss.ntotal)
 
     @property
+    def incomplete(self) -> int:
+        """Rows that lack their place among the links or their bytes; 0 unless it is damaged."""
+        held = (int(self.faiss.hnsw.levels.size()), int(_codes(self.faiss).ntotal))
+        return sum(abs(self.covered - one) for one in held)
+
+    @property
     def memory_bytes(self) -> int:
         a_row = self.reducer.dimension + 4 * (2 * LINKS + 1) + 12
         return self.covered * a_row + self.reducer.projection.nbytes

@@ -34,6 +34,7 @@ from index.segments import (
     passing,
     removed,
     rows_between,
+    rows_of,
     rows_of_segment,
     stored_among,
 )
@@ -124,6 +125,19 @@ class GraphIndex:
         return sum(segment.count - segment.live_count for segment in self._moment.segments)
 
     @property
+    def misplaced(self) -> int:
+        """Rows that the structure counts otherwise than they are stored: searches may miss them,
+        or return them although they were removed. 0 unless the index is damaged."""
+        moment = self._moment
+        counts = [segment.count for segment in moment.segments]
+        full = next((at for at, one in enumerate(counts) if one != self._room), len(counts))
+        numbered = sum(counts[: full + 1])  # a row's number tells its segment where all are full
+        uncounted = sum(counts) - numbered + max(0, moment.closed - numbered)
+        covered, alive = moment.graph.covered, _alive(moment.segments, moment.graph)
+        differing = _mask(moment.alive, covered) != _mask(alive, covered)
+        return uncounted + moment.graph.incomplete + int(differing.sum())
+
+    @property
     def memory_bytes(self) -> int:
         moment = self._moment
         rows = sum(segment.memory_bytes for segment in moment.segments)
@@ -140,6 +154,9 @@ class GraphIndex:
 
     def ids(self) -> Ids:
         return np.sort(live_ids(self._moment.segments))
+
+    def directions_of(self, ids: Ids) -> tuple[Ids, Vectors]:
+        return rows_of(self._moment.segments, checked_ids(ids), self.dimension)
 
     def add(self, ids: Ids, vectors: Vectors) -> None:
         vectors = checked_vectors(vectors, self.dimension)
@@ -210,9 +227,21 @@ class GraphIndex:
         excluded: Ids | None = None,
         exact: bool = False,
     ) -> list[Hits]:
+        asked = directions(checked_vectors(queries, self.dimension), self.mean)
+        return self.search_directions(asked, k, allowed=allowed, excluded=excluded, exact=exact)
+
+    def search_directions(
+        self,
+        asked: Vectors,
+        k: int,
+        *,
+        allowed: Ids | None = None,
+        excluded: Ids | None = None,
+        exact: bool = False,
+    ) -> list[Hits]:
+        asked = checked_vectors(asked, self.dimension)
         if k < 1:
             raise ValueError(f"k is {k}, wanted at least 1")
-        asked = directions(checked_vectors(queries, self.dimension), self.mean)
         allowed = None if allowed is None else checked_ids(allowed)
         excluded = None if excluded is None else checked_ids(excluded)
         moment = self._moment
@@ -224,11 +253,8 @@ class GraphIndex:
         if exact or eligible <= max(FEW, k):
             return _exact_hits(moment, masks, asked, k)
         candidates = Candidates(moment, self._room, masks, k, self.beam)
-        reduced = moment.graph.reducer(asked)
-        found = [
-            candidates.hits(one[np.newaxis], its[np.newaxis])
-            for one, its in zip(asked, reduced, strict=True)
-        ]
+        reducer = moment.graph.reducer
+        found = [candidates.hits(one[np.newaxis], reducer.one(one)) for one in asked]
         if any(len(hits.ids) < min(k, eligible) for hits in found):
             return _exact_hits(moment, masks, asked, k)
         return found
@@ -267,3 +293,10 @@ def _alive(segments: Segments, graph: Graph) -> Bits | None:
         removed |= segment.live_count < segment.count
         start += segment.count
     return packed(np.concatenate(masks)) if removed else None
+
+
+def _mask(bits: Bits | None, count: int) -> Mask:
+    """(count,), as FAISS reads them; None is all."""
+    if bits is None:
+        return np.ones(count, np.bool_)
+    return np.unpackbits(bits, count=count, bitorder="little").astype(np.bool_)

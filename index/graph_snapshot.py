@@ -16,7 +16,7 @@ from index.errors import SnapshotError
 from index.graph import Graph
 from index.graph_index import GraphIndex
 from index.manifest import FileRecord, GraphRecord, Manifest, RowsRecord, file_name
-from index.npy_files import DTYPES, read_array, write_array
+from index.npy_files import DTYPES, check_ids, read_array, write_array
 from index.reducer import Reducer
 from index.row_files import RowFiles, digest
 from index.segments import Segment
@@ -66,9 +66,7 @@ def read(directory: Path, manifest: Manifest, record: GraphRecord, rows: RowFile
     [ids] = read_array(directory, files["ids"], DTYPES["ids"], (count,), count)
     if not np.isfinite(mean).all():
         raise SnapshotError("the mean is not finite")
-    live = ids[ids != 0]
-    if len(live) and (live.min() < 1 or len(np.unique(live)) != len(live)):
-        raise SnapshotError("ids are below 1 or repeated")
+    check_ids(ids[ids != 0])
     graph = _read_graph(directory, files, dimension)
     if not 0 < graph.covered <= count:
         raise SnapshotError("the graph has more rows than there are")

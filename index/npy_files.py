@@ -9,10 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from index.contract import Ids
+from index.cosine import has_repeats
 from index.errors import SnapshotError
 from index.manifest import FileRecord
 
 DTYPES = {"ids": "<i8", "directions": "<f4", "mean": "<f4", "projection": "<f4"}
+
+
+def check_ids(ids: Ids) -> None:
+    """Raises SnapshotError: ids (n,) that were read are no different ids."""
+    if len(ids) and (ids.min() < 1 or has_repeats(ids)):
+        raise SnapshotError("ids are below 1 or repeated")
 
 
 def write_array(

@@ -47,6 +47,12 @@ class Reducer:
         """(n, D) → (n, d) float32."""
         return directions @ self.projection
 
+    def one(self, direction: Vectors) -> Vectors:
+        """(D,) → (1, d): the same whatever else is asked for at the time, where the product of
+        two matrices rounds by a row's place, and takes threads that a search has no use for."""
+        reduced: Vectors = direction @ self.projection
+        return reduced[np.newaxis]
+
     def codes(self) -> faiss.IndexScalarQuantizer:
         """An empty list of reduced directions in bytes, compared by inner product."""
         index = faiss.IndexScalarQuantizer(

@@ -5,6 +5,7 @@ rows, while readers go on with theirs: no search waits for a writer, and none se
 Only the newest tuple may be written from, by one writer at a time.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Self
@@ -18,6 +19,7 @@ from index.cosine import blocks, directions
 Mask = NDArray[np.bool_]
 
 SEGMENT_BYTES = 32 << 20  # of rows in a full segment; scan speed is flat from 4 to 64 MiB
+FEW = 12  # ids that are looked for faster one by one
 _LOOSE = 0.75  # a segment with fewer live rows than this share of its room is packed anew
 
 
@@ -149,20 +151,43 @@ Segments = tuple[Segment, ...]
 
 def places_of(segments: Segments, ids: Ids) -> Iterator[tuple[int, Mask]]:
     """Segments that have live rows of these ids, by number, and which rows (count,)."""
-    if not len(ids):
-        return
-    lowest, highest = int(ids.min()), int(ids.max())
+    ids = np.sort(ids)
+    ordered = ids.tolist()  # a list is faster to bisect, once for each segment
     for at, segment in enumerate(segments):
-        if lowest <= segment.highest and highest >= segment.lowest:
-            mask = segment.live & np.isin(segment.ids, ids)
+        start, stop = bisect_left(ordered, segment.lowest), bisect_right(ordered, segment.highest)
+        if start < stop:
+            mask = segment.live & _is_one_of(segment.ids, ids[start:stop])
             if mask.any():
                 yield at, mask
+
+
+def _is_one_of(ids: Ids, some: Ids) -> Mask:
+    """Which of ids (n,) are among `some`, one at least."""
+    if len(some) > FEW:
+        return np.isin(ids, some)
+    mask: Mask = ids == some[0]
+    for one in some[1:]:
+        mask |= ids == one
+    return mask
 
 
 def stored_among(segments: Segments, ids: Ids) -> Ids:
     """Those of these ids that live rows have."""
     found = [segments[at].ids[mask] for at, mask in places_of(segments, ids)]
     return np.concatenate([np.empty(0, np.int64), *found])
+
+
+def rows_of(segments: Segments, ids: Ids, dimension: int) -> tuple[Ids, Vectors]:
+    """Those of these ids that live rows have, ascending (m,), and the rows (m, dimension)."""
+    found = [np.empty(0, np.int64)]
+    rows = [np.empty((0, dimension), np.float32)]
+    for at, mask in places_of(segments, ids):
+        places = np.flatnonzero(mask)
+        found.append(segments[at].ids[places])
+        rows.append(segments[at].rows[places])
+    joined = np.concatenate(found)
+    order = np.argsort(joined, kind="stable")
+    return joined[order], np.concatenate(rows)[order]
 
 
 def removed(segments: Segments, ids: Ids) -> Segments:

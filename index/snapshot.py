@@ -23,7 +23,7 @@ from index.errors import SnapshotError
 from index.flat import FlatIndex
 from index.graph_index import GraphIndex
 from index.manifest import METRIC, FileRecord, GraphRecord, Manifest, file_name, is_file_name
-from index.npy_files import DTYPES, read_array, sync_directory, write, write_array
+from index.npy_files import DTYPES, check_ids, read_array, sync_directory, write, write_array
 from index.row_files import RowFiles
 from index.segments import rows_of_segment
 
@@ -136,8 +136,7 @@ def _read_flat(directory: Path, manifest: Manifest) -> FlatIndex:
     directions = read("directions", (count, dimension), room)
     if not np.isfinite(mean).all():
         raise SnapshotError("the mean is not finite")
-    if count and (ids.min() < 1 or len(np.unique(ids)) != count):
-        raise SnapshotError("ids are below 1 or repeated")
+    check_ids(ids)
     if not all(map(_are_directions, directions)):
         raise SnapshotError("directions are not of length 1")
     parts = [(ids[at * room : (at + 1) * room], rows) for at, rows in enumerate(directions)]

@@ -42,9 +42,9 @@ def main(words: Sequence[str] | None = None) -> None:
         case "filters":
             filters.in_process(data, told.seconds)
         case "adds":
-            changes.adds(data, told.seconds, told.rate)
+            changes.adds(data, told.model, told.seconds, told.rate)
         case "deletes":
-            changes.deletes(data, told.share)
+            changes.deletes(data, told.model, told.share)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,9 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     one = modes.add_parser("service", parents=[common], help="start, steady load, filters: HTTP")
     one.add_argument("--rate", type=float, default=100.0, help="requests a second")
     modes.add_parser("filters", parents=[common], help="selectivities, in process")
-    one = modes.add_parser("adds", parents=[common], help="searches beside adds, in process")
+    one = modes.add_parser(
+        "adds", parents=[common], help="searches beside imports and a rebuild, in process"
+    )
     one.add_argument("--rate", type=float, default=500.0, help="vectors a second")
-    one = modes.add_parser("deletes", parents=[common], help="a share removed, in process")
+    one = modes.add_parser("deletes", parents=[common], help="a share deleted, in process")
     one.add_argument("--share", type=float, default=0.3)
     one = modes.add_parser("engine", parents=[common], help="one engine in this process")
     one.add_argument("name", choices=ENGINES)

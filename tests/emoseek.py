@@ -73,6 +73,10 @@ def place(point: str) -> None:
             encode(self, batch)
 
         Recogniser._encode = wait_and_encode  # type: ignore[method-assign]
+    elif point == "a difference is never believed":
+        from app.library import index_check
+
+        index_check.PATIENCE = float("inf")  # type: ignore[misc]
     elif point == "files cannot be removed":
         from app.library.files import KeptAudio
 

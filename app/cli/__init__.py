@@ -8,6 +8,7 @@ import click
 
 from app import __version__
 from app.cli.imports import import_results, import_vectors
+from app.cli.index import index
 from app.cli.ingest import ingest
 from app.cli.models import models
 from app.cli.recognise import recognise
@@ -30,6 +31,7 @@ for command in (
     import_results,
     import_vectors,
     similar,
+    index,
     models,
 ):
     group.add_command(command)

@@ -15,8 +15,8 @@ from app.data_dir import Ownership, stop_owner
 from app.errors import SettingsError
 from app.settings import Settings, load_settings
 
-MAX_HEADER_BYTES = 65_536
 M_ARENA_MAX = -8  # of glibc's malloc.h
+SWITCH_SECONDS = 0.001  # after which a thread that runs Python lets another; default 0.005
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ def serve(
     """Serve the HTTP API; migrates the database first."""
     settings = load_settings(host=host, port=port, data_dir=data_dir, model=model)
     share_memory_among_threads()
+    sys.setswitchinterval(SWITCH_SECONDS)
     logging.basicConfig(
         level=settings.log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -45,6 +46,7 @@ def serve(
 
     import uvicorn
 
+    from app.http.protocol import LimitedHeads
     from app.library import Library
     from app.main import create_app
 
@@ -69,8 +71,7 @@ def serve(
             log_level=settings.log_level,
             access_log=settings.log_level == "debug",
             timeout_graceful_shutdown=30,
-            http="h11",  # the one with a limit on headers
-            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+            http=LimitedHeads,
         )
     )
     listeners = bind(settings)

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import httpx
 
-from app.cli.client import connect, unreachable
-from app.data_dir import Ownership
-from app.errors import DataDirInUse
+from app.cli.client import own_data_dir, service_or_none
 from app.settings import load_settings
 
 if TYPE_CHECKING:  # it takes seconds to import, which most commands can do without
@@ -28,20 +26,12 @@ def open_either(url: str | None) -> Iterator[httpx.Client | Library]:
         DataDirInUse: a service at another address owns the data directory.
     """
     settings = load_settings()
-    with connect(settings, url) as client:
-        try:
-            client.get("/healthz")
-        except httpx.TransportError as exc:
-            if url is not None:
-                raise unreachable(client, exc) from exc
-        else:
+    with service_or_none(settings, url) as client:
+        if client is not None:
             click.echo(f"In the service at {client.base_url}", err=True)
             yield client
             return
-    try:
-        ownership = Ownership(settings.data_dir)
-    except DataDirInUse as exc:
-        raise DataDirInUse(f"{exc.detail} Or name the service that runs there with --url.") from exc
+    ownership = own_data_dir(settings)
     click.echo(f"No service runs: in {settings.data_dir.resolve()}", err=True)
     from app.library import Library
 

@@ -159,7 +159,7 @@ def get_audio(clip_id: ClipId, library: Library = Depends(library_of)) -> FileRe
     summary="The clip's embedding by the active model, float32 (D,) .npy",
 )
 def get_embedding(clip_id: ClipId, library: Library = Depends(library_of)) -> Response:
-    embedding = library.embedding(clip_id)
+    embedding = library.embeddings([clip_id]).get(clip_id)
     if embedding is None:
         library.clip(clip_id)
         raise NotIndexed(f"Clip {clip_id} has no embedding of the active model.")

@@ -153,7 +153,7 @@ class Filters:
     def __init__(self, *others: str) -> None:
         self._known = self.NAMES | set(others)
 
-    def __call__(
+    async def __call__(
         self,
         request: Request,
         emotion: list[Label] = Query([], description="Any of these (repeatable)."),

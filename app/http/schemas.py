@@ -8,7 +8,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.domain import LABELS, Channel, Clip, DuplicateKind, Granularity, ModelInfo
-from app.library.search import Neighbour
 
 DUPLICATE_OF = "Lowest live clip with the same bytes or the same decoded samples."
 
@@ -155,22 +154,6 @@ class NeighbourView(BaseModel):
     recorded_at: dt.datetime | None
     duration: float | None = Field(description=f"Seconds. {NOT_KNOWN}")
     tags: list[str]
-
-    @classmethod
-    def of(cls, neighbour: Neighbour) -> NeighbourView:
-        clip = neighbour.clip
-        return cls(
-            clip_id=clip.id,
-            similarity=neighbour.similarity,
-            emotion=clip.emotion,
-            confidence=clip.confidence,
-            customer_id=clip.fields.customer_id,
-            call_id=clip.fields.call_id,
-            agent_id=clip.fields.agent_id,
-            recorded_at=clip.fields.recorded_at,
-            duration=clip.duration,
-            tags=list(clip.fields.tags),
-        )
 
 
 class SearchAnswer(BaseModel):

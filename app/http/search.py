@@ -9,6 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from pydantic_core import from_json
 from starlette.datastructures import UploadFile
+from starlette.responses import Response
 
 from app.domain import Channel, ClipFilter
 from app.errors import InvalidParameter
@@ -16,9 +17,10 @@ from app.http.hang_up import while_connected
 from app.http.parameters import MAX_ID, ClipId, Filters, library_of
 from app.http.problems import invalid, responses
 from app.http.recognise import check_upload
-from app.http.schemas import IndexState, NeighbourView, SearchAnswer
+from app.http.schemas import SearchAnswer
+from app.http.similar import Similar, json_response, search_answer
 from app.library import Library
-from app.library.search import Found, Wanted, by_audio, by_examples, by_vectors, similar
+from app.library.search import Wanted, by_audio, by_examples, by_vectors
 from app.recogniser import Flow
 
 router = APIRouter(prefix="/api/v1", tags=["search"])
@@ -31,7 +33,7 @@ ExampleId = Annotated[int, Field(strict=True, ge=1, le=MAX_ID)]
 SEARCH_PARAMETERS = ("k", "min_similarity", "group_by", "exact")
 
 
-def wanted(
+async def wanted(
     k: int = Query(10, ge=1, le=1000, description="Neighbours at most."),
     min_similarity: float = Query(-1.0, ge=-1, le=1, description="Similarity at least."),
     group_by: Literal["customer_id"] | None = Query(
@@ -86,17 +88,24 @@ JsonQuery = VectorQuery | VectorsQuery | ExamplesQuery
 
 @router.get(
     "/clips/{clip_id}/similar",
+    response_model=SearchAnswer,
     responses=responses(404, 409),
     summary="The clips nearest to a stored one",
 )
-def similar_clips(
-    clip_id: ClipId, wanted: Wanted = Depends(wanted), library: Library = Depends(library_of)
-) -> SearchAnswer:
-    return answer(library, similar(library, clip_id, wanted), clip_id)
+async def similar_clips(
+    request: Request,
+    clip_id: ClipId,
+    wanted: Wanted = Depends(wanted),
+    library: Library = Depends(library_of),
+) -> Response:
+    similar: Similar = request.app.state.similar
+    similar.remember(request, wanted)
+    return await similar.answer(library, clip_id, wanted)
 
 
 @router.post(
     "/search",
+    response_model=SearchAnswer | list[SearchAnswer],
     responses=responses(400, 404, 409, 413, 415, 429),
     summary="The clips nearest to an upload, to vectors or to examples; nothing is stored",
     openapi_extra={
@@ -122,7 +131,7 @@ def similar_clips(
 )
 async def search(
     request: Request, wanted: Wanted = Depends(wanted), library: Library = Depends(library_of)
-) -> SearchAnswer | list[SearchAnswer]:
+) -> Response:
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         async with request.form(max_files=1) as form:
             for name in form:
@@ -142,20 +151,22 @@ async def search(
     else:
         body = await request.body()
         return await run_in_threadpool(_by_json, library, body, wanted)
-    return answer(library, found)
+    return json_response(search_answer(library, found))
 
 
-def _by_json(library: Library, body: bytes, wanted: Wanted) -> SearchAnswer | list[SearchAnswer]:
+def _by_json(library: Library, body: bytes, wanted: Wanted) -> Response:
     match _json_query(body):
         case VectorQuery(vector=vector):
             [found] = by_vectors(library, [vector], wanted)
-            return answer(library, found)
+            return json_response(search_answer(library, found))
         case VectorsQuery(vectors=vectors):
             if len(vectors) * wanted.k > MAX_NEIGHBOURS:
                 raise InvalidParameter("k", f"times the vectors is more than {MAX_NEIGHBOURS}.")
-            return [answer(library, one) for one in by_vectors(library, vectors, wanted)]
+            found_by_each = by_vectors(library, vectors, wanted)
+            return json_response([search_answer(library, found) for found in found_by_each])
         case ExamplesQuery(positive=positive, negative=negative):
-            return answer(library, by_examples(library, positive, negative, wanted))
+            found = by_examples(library, positive, negative, wanted)
+            return json_response(search_answer(library, found))
 
 
 def _json_query(body: bytes) -> JsonQuery:
@@ -173,12 +184,3 @@ def _json_query(body: bytes) -> JsonQuery:
         return kind.model_validate(query)
     except ValidationError as exc:
         raise invalid(exc.errors()[0]) from exc
-
-
-def answer(library: Library, found: Found, clip_id: int | None = None) -> SearchAnswer:
-    return SearchAnswer(
-        clip_id=clip_id,
-        model=library.recogniser.info.id,
-        index=IndexState(state=found.state, build=found.build, pending=found.pending),
-        neighbours=[NeighbourView.of(neighbour) for neighbour in found.neighbours],
-    )

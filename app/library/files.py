@@ -1,4 +1,4 @@
-"""Files beside the database: kept audio, and the result directories of requests."""
+"""Files beside the database: kept audio, the result directories of requests, where the index is."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from app.audio import write_flac, write_npy, write_wav
-from app.domain import Waveform
+from app.domain import ModelInfo, Waveform
+from app.errors import SettingsError
+from app.store import Store, database
 
 # json.dumps makes a new encoder at every call that has options.
 to_json = json.JSONEncoder(ensure_ascii=False).encode
 RESULT_DIR_NAME = re.compile(r"outputs_\d{8}_\d{6}(_\d+)?")
 DOOMED_SUFFIX = ".doomed"
+DATABASE_MARKER = "database"  # file that holds the id of the data directory's database
 
 
 class KeptAudio:
@@ -210,3 +213,26 @@ def _sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def index_directory(data_dir: Path, model: ModelInfo) -> Path:
+    """Where snapshots of a model's index are."""
+    return data_dir / "index" / model.digest[:16]
+
+
+def match_data_dir(store: Store, data_dir: Path) -> None:
+    """Refuse a database that this data directory's audio and index are not of.
+
+    Raises:
+        SettingsError: it is another one.
+    """
+    with store.write() as session:
+        identity = database.identity(session)
+    marker = data_dir / DATABASE_MARKER
+    if not marker.exists():
+        write_durably(marker, identity)
+    elif marker.read_text() != identity:
+        raise SettingsError(
+            "EMOSEEK_DATABASE_URL is not the database that EMOSEEK_DATA_DIR "
+            f"({data_dir}) belongs to. Set the right one, or another directory."
+        )

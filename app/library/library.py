@@ -21,21 +21,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.data_dir import Ownership
-from app.domain import Clip, ClipFilter, DuplicateKind
+from app.domain import Clip, ClipFilter, DuplicateKind, Embedding
 from app.errors import DataDirInUse, NotFound, SettingsError, Unavailable
-from app.library.files import KeptAudio, ResultDirs, remove_result_dir, write_durably
+from app.library.files import (
+    KeptAudio,
+    ResultDirs,
+    index_directory,
+    match_data_dir,
+    remove_result_dir,
+)
 from app.library.filter_columns import FilterColumns
 from app.library.gate import Gate
 from app.library.keyed_locks import KeyedLocks
 from app.library.live_index import LiveIndex
 from app.library.reindex import Reindexing
+from app.library.summaries import Summaries
 from app.recogniser import Recogniser, load
 from app.settings import Settings
-from app.store import Store, clips, database, embeddings, idempotency, models
+from app.store import Store, clips, embeddings, idempotency, models
 
 RETRY_SECONDS = 30.0  # after a maintenance task failed
 NICE = 10  # of the threads that maintain: requests come first
-DATABASE_MARKER = "database"  # file that holds the id of the data directory's database
 
 Task = tuple[float, Callable[[], None]]  # seconds between, and what is done
 
@@ -60,11 +66,12 @@ class Library:
             self.store = Store(settings.sqlalchemy_url)
             self.store.claim()
             self.store.migrate()
-            self._match_data_dir()
-            # Beside the model and the index: seconds each where there are a million clips.
+            match_data_dir(self.store, settings.data_dir)
+            self.recogniser, self.model_row, prior = self._load_model()
+            # Beside the index: seconds each where there are a million clips. Not beside the model:
+            # its threads wait for each other, and all of them for the one that is interrupted.
             starting = ThreadPoolExecutor(1, "start")
             filters = starting.submit(FilterColumns, self.store)
-            self.recogniser, self.model_row, prior = self._load_model()
             self.kept_audio = KeptAudio(settings.data_dir / "audio")
             self.result_dirs = ResultDirs(settings.outputs_dir, settings.outputs_max_age_hours)
             self.index = LiveIndex(
@@ -75,6 +82,7 @@ class Library:
                 prior,
             )
             self.filters = filters.result()
+            self.summaries = Summaries(self.store)
             starting.shutdown()
             info = self.recogniser.info
             self.reindexing = Reindexing(self.store, self.index, self.model_row, info.dimension)
@@ -84,6 +92,7 @@ class Library:
             raise
         self.gate = Gate(settings.max_concurrency, settings.queue_length)
         self.key_locks = KeyedLocks()
+        self.index_check = threading.Lock()  # one at a time
         self._deleted = True  # since the last checkpoint, or by an earlier process
         self._closing = threading.Event()
         minutes = settings.snapshot_minutes
@@ -130,10 +139,10 @@ class Library:
             found = clips.same_file(session, clip.file_sha256, clip.audio_sha256, clip.channel)
         return None if found is None or found[0] == clip.id else found
 
-    def embedding(self, clip_id: int) -> NDArray[np.float32] | None:
-        """The (D,) embedding of a clip by the active model."""
+    def embeddings(self, clip_ids: Sequence[int]) -> dict[int, Embedding]:
+        """The (D,) embeddings of clips by the active model, of those that have one."""
         with self.store.read() as session:
-            return embeddings.get(session, self.model_row, clip_id)
+            return embeddings.get(session, self.model_row, clip_ids)
 
     def change(self, clip_id: int, changes: dict[str, Any]) -> Clip:
         """Replace some ClipFields of a clip. Raises NotFound."""
@@ -143,6 +152,7 @@ class Library:
                     clips.update(session, clip_id, dataclasses.replace(clip.fields, **changes))
         finally:  # also a commit that failed may have happened
             self.filters.refresh([clip_id])
+            self.summaries.forget([clip_id])
         return self.clip(clip_id)
 
     def forget(self, clip_id: int) -> bool:
@@ -169,6 +179,7 @@ class Library:
             clip_ids = [gone.clip_id for gone in removed]
             self.index.remove(clip_ids)
             self.filters.remove(clip_ids)
+            self.summaries.forget(clip_ids)
             self._deleted = True
             if not self._remove_files(removed):
                 raise Unavailable(
@@ -228,25 +239,11 @@ class Library:
 
     def _index_dir(self) -> Path:
         """The active model's; snapshots of other models would keep deleted clips' vectors."""
-        top = self.settings.data_dir / "index"
-        mine = top / self.recogniser.info.digest[:16]
-        for other in top.glob("*"):
+        mine = index_directory(self.settings.data_dir, self.recogniser.info)
+        for other in mine.parent.glob("*"):
             if other != mine and re.fullmatch("[0-9a-f]{16}", other.name):
                 shutil.rmtree(other, ignore_errors=True)
         return mine
-
-    def _match_data_dir(self) -> None:
-        """Refuse a database that this data directory's audio and index are not of."""
-        with self.store.write() as session:
-            identity = database.identity(session)
-        marker = self.settings.data_dir / DATABASE_MARKER
-        if not marker.exists():
-            write_durably(marker, identity)
-        elif marker.read_text() != identity:
-            raise SettingsError(
-                "EMOSEEK_DATABASE_URL is not the database that EMOSEEK_DATA_DIR "
-                f"({self.settings.data_dir}) belongs to. Set the right one, or another directory."
-            )
 
     def _recover(self) -> None:
         """Finish what a crash interrupted: audio of committed clips, files of deleted ones."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import threading
@@ -19,6 +20,7 @@ from app.store import Store, embeddings
 from index import snapshot
 from index.build import Engine, Watch, build, is_outgrown
 from index.contract import Hits
+from index.cosine import directions
 from index.errors import AlreadyPresent, SnapshotError, SnapshotNotFoundError
 from index.graph_index import GraphIndex
 from index.row_files import RowFiles
@@ -41,20 +43,25 @@ class Current:
     build: int
     pending: int
 
-    @property
-    def mean(self) -> NDArray[np.float32]:
-        return self.index.mean
+    def directions(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What this build compares of embeddings (n, D); see index.contract."""
+        return directions(embeddings, self.index.mean)
+
+    def directions_of(self, clip_ids: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+        """The (D,) directions of those of the clips that it holds."""
+        ids, found = self.index.directions_of(np.array(clip_ids, np.int64))
+        return dict(zip(ids.tolist(), found, strict=True))
 
     def search(
         self,
-        queries: NDArray[np.float32],
+        asked: NDArray[np.float32],
         k: int,
         allowed: NDArray[np.int64] | None = None,
         *,
         exact: bool = False,
     ) -> list[Hits]:
-        """The k nearest of the allowed clips to each query (q, D); see index.contract."""
-        return self.index.search(queries, k, allowed=allowed, exact=exact)
+        """The k nearest of the allowed clips to each direction asked (q, D)."""
+        return self.index.search_directions(asked, k, allowed=allowed, exact=exact)
 
 
 class LiveIndex:
@@ -82,7 +89,7 @@ class LiveIndex:
         self._changing = threading.Lock()  # add, remove and the switch to a new build
         self._missed: set[int] = set()  # whose add failed; the next rebuild makes up for it
         self._unfit: set[int] = set()  # whose embedding is not finite
-        self._rebuilding = False
+        self._rebuilding = threading.Lock()  # held by whoever builds: one at a time
         self._saved = NOT_SAVED  # build and changes that the newest snapshot holds
         self._changes = 0
         self._removals = 0
@@ -95,7 +102,7 @@ class LiveIndex:
     def state(self) -> State:
         if self._missed:
             return "degraded"
-        return "building" if self._rebuilding else "ready"
+        return "building" if self._rebuilding.locked() else "ready"
 
     @property
     def _index(self) -> Engine:
@@ -191,6 +198,24 @@ class LiveIndex:
             self._changes += 1
             self._removals += 1
 
+    @contextlib.contextmanager
+    def still(self) -> Iterator[Engine]:
+        """The build in use, that nobody adds to, removes from or replaces: for moments only."""
+        with self._changing:
+            yield self._index
+
+    def renew(self, clip_ids: NDArray[np.int64]) -> None:
+        """Make these clips in the index what the store says of them, whatever is there."""
+        with self._changing:
+            with self._store.read() as session:
+                stored = list(embeddings.stream(session, self._model_row, clip_ids))
+            self._changes += 1
+            self._index.remove(clip_ids)
+            for ids, vectors in stored:
+                kept = self._finite(ids, vectors)
+                self._index.add(ids[kept], vectors[kept])
+            self._missed.difference_update(clip_ids.tolist())
+
     def stop(self) -> None:
         """Give up a build under way."""
         self._stopping.set()
@@ -206,16 +231,27 @@ class LiveIndex:
 
     def audit(self) -> None:
         """Make up for whatever the store and the index differ in, if they do."""
-        with self._store.read() as session:
-            stored = embeddings.indexable_ids(session, self._model_row)
-        if np.array_equal(stored, np.union1d(self._index.ids(), sorted(self._unfit))):
+        if self._agrees(self._held()):
             return
+        with self._store.read() as session:
+            wanted = embeddings.indexable_ids(session, self._model_row)
+        differing = np.setxor1d(wanted, self._held(), assume_unique=True)
         with self._changing:
-            self._unfit.clear()  # some may have been deleted; those that are left are found again
-            added, removed = self._reconcile(self._index)
+            self._unfit.difference_update(differing.tolist())  # they may have been deleted
+            added, removed = self._match(self._index, differing)
             if added or removed:
                 self._changes += 1
                 log.info("The index lacked %d clips and had %d too many.", added, removed)
+
+    def _agrees(self, ids: NDArray[np.int64]) -> bool:
+        """Whether these are the clips that should be in the index."""
+        with self._store.read() as session:
+            stored = embeddings.fingerprint_of_indexable(session, self._model_row)
+        return stored == embeddings.fingerprint(ids)
+
+    def _held(self) -> NDArray[np.int64]:
+        """Sorted ids of the clips that are in the index, or could not be."""
+        return np.union1d(self._index.ids(), np.array(sorted(self._unfit), np.int64))
 
     def rebuild(self, watch: Watch = lambda _: None) -> None:
         """Build anew from the store and switch to it.
@@ -226,8 +262,7 @@ class LiveIndex:
         Raises:
             Unavailable: the service stops.
         """
-        self._rebuilding = True
-        try:
+        with self._rebuilding, self._unsaved_unless_done():
             fresh = self._build(watch)
             built_on = len(fresh)
             # What came meanwhile: most of it before others have to wait for the rest.
@@ -239,12 +274,15 @@ class LiveIndex:
                 self._built_on = built_on
                 self._changes += 1
                 self._missed.clear()
+        log.info("Index build %d: %d clips.", self.build, len(fresh))
+
+    @contextlib.contextmanager
+    def _unsaved_unless_done(self) -> Iterator[None]:
+        try:
+            yield
         except BaseException:
             self._saved = NOT_SAVED  # the next save removes the files of what was not finished
             raise
-        finally:
-            self._rebuilding = False
-        log.info("Index build %d: %d clips.", self.build, len(fresh))
 
     def save(self) -> None:
         """Write a snapshot, unless the newest one holds the same."""
@@ -284,7 +322,7 @@ class LiveIndex:
             self._built_on = len(index)
         else:
             self._built_on = manifest.built_on or 0
-            added, removed = self._reconcile(index)
+            added, removed = (0, 0) if self._agrees(index.ids()) else self._reconcile(index)
             self._saved = (manifest.build, 0 if added + removed == 0 else -1)
             log.info("Index loaded: %d clips, %d added, %d removed.", len(index), added, removed)
             return index, manifest.build
@@ -314,16 +352,23 @@ class LiveIndex:
         """Add what the store has and `index` lacks, remove the reverse; returns both counts."""
         with self._store.read() as session:
             wanted = embeddings.indexable_ids(session, self._model_row)
-            present = index.ids()
-            phantoms = np.setdiff1d(present, wanted, assume_unique=True)
-            missing = np.setdiff1d(wanted, present, assume_unique=True)
-            index.remove(phantoms)
-            added = 0
-            for ids, vectors in embeddings.stream(session, self._model_row, missing):
-                kept = self._finite(ids, vectors)
+        return self._match(index, np.setxor1d(wanted, index.ids(), assume_unique=True))
+
+    def _match(self, index: Engine, clip_ids: NDArray[np.int64]) -> tuple[int, int]:
+        """The same for these clips, different ones."""
+        added = removed = 0
+        for start in range(0, len(clip_ids), embeddings.CHUNK):
+            some = clip_ids[start : start + embeddings.CHUNK]
+            with self._store.read() as session:
+                stored = list(embeddings.stream(session, self._model_row, some))
+            present, _ = index.directions_of(some)
+            unwanted = np.setdiff1d(present, [clip_id for ids, _ in stored for clip_id in ids])
+            removed += index.remove(unwanted)
+            for ids, vectors in stored:
+                kept = ~np.isin(ids, present) & self._finite(ids, vectors)
                 index.add(ids[kept], vectors[kept])
                 added += int(kept.sum())
-        return added, len(phantoms)
+        return added, removed
 
     def _finite(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which of the embeddings can be indexed; one that cannot must not stop the others."""

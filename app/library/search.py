@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Sequence
-from typing import BinaryIO, NoReturn
+import itertools
+from collections.abc import Collection, Iterator, Sequence
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain import Channel, Clip, ClipFilter
-from app.errors import InvalidParameter, NotIndexed
+from app.domain import Channel, ClipFilter
+from app.errors import InvalidParameter, NotFound, NotIndexed
 from app.library.hear import hear
 from app.library.library import Library
 from app.library.live_index import Current
 from app.recogniser import Flow
-from app.store import Store, clips
-from app.store.filters import matches
+from app.store import summaries
+from app.store.summaries import ClipSummary
 from index.contract import Hits
-from index.cosine import directions
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Neighbour:
-    clip: Clip
+class Neighbour(NamedTuple):
+    clip: ClipSummary
     similarity: float  # cosine after the index's mean is removed
 
 
@@ -52,18 +51,26 @@ class Wanted:
     where: ClipFilter = dataclasses.field(default_factory=ClipFilter)
 
 
-def similar(library: Library, clip_id: int, wanted: Wanted) -> Found:
-    """The clips nearest to a stored one, never itself.
+def similar(
+    library: Library, clip_ids: Sequence[int], wanted: Wanted
+) -> list[Found | NotFound | NotIndexed]:
+    """The clips nearest to each of some stored ones, never itself; an error for one that there is
+    not, or that has no embedding of the active model.
 
-    Raises:
-        NotFound: there is no such clip.
-        NotIndexed: it has no embedding of the active model.
+    Much of the work is done once for all of them.
     """
-    embedding = library.embedding(clip_id)
-    if embedding is None:
-        _refuse_unembedded(library, clip_id)
-    [found] = _nearest(library, embedding[None], wanted, {clip_id})
-    return found
+    index = library.index.current()
+    known = _directions_of(library, index, clip_ids)
+    asked = [clip_id for clip_id in clip_ids if clip_id in known]
+    found: Iterator[Found] = iter(())
+    if asked:
+        directions = np.array([known[clip_id] for clip_id in asked])
+        named = [{clip_id} for clip_id in asked]
+        found = iter(_nearest(library, index, directions, wanted, named))
+    return [
+        next(found) if clip_id in known else _why_unembedded(library, clip_id)
+        for clip_id in clip_ids
+    ]
 
 
 def by_audio(
@@ -80,7 +87,9 @@ def by_audio(
         raise InvalidParameter("channel", "a search hears one channel: mix, left or right.")
     with library.gate.admit(flow):
         _, [heard] = hear(library, source, channel, flow)
-    [found] = _nearest(library, heard.recognition.embedding[None], wanted)
+    index = library.index.current()
+    asked = index.directions(heard.recognition.embedding[None])
+    [found] = _nearest(library, index, asked, wanted)
     return found
 
 
@@ -98,7 +107,8 @@ def by_vectors(library: Library, vectors: list[list[float]], wanted: Wanted) -> 
         queries = np.array(vectors, np.float32)
     if not np.isfinite(queries).all():
         raise InvalidParameter("vector", "holds a number that is not finite as float32.")
-    return _nearest(library, queries, wanted)
+    index = library.index.current()
+    return _nearest(library, index, index.directions(queries), wanted)
 
 
 def by_examples(
@@ -118,67 +128,77 @@ def by_examples(
     named = [*positive, *negative]
     if len(set(named)) < len(named):
         raise InvalidParameter("positive", "and negative name a clip twice.")
-    embeddings = {clip_id: library.embedding(clip_id) for clip_id in named}
-    for clip_id, embedding in embeddings.items():
-        if embedding is None:
-            _refuse_unembedded(library, clip_id)
     index = library.index.current()
-    vectors = np.array([embeddings[clip_id] for clip_id in named])
-    examples = directions(vectors, index.mean).astype(np.float64)
-    asked = examples[: len(positive)].mean(axis=0)
+    known = _directions_of(library, index, named)
+    for clip_id in named:
+        if clip_id not in known:
+            raise _why_unembedded(library, clip_id)
+    examples = np.array([known[clip_id] for clip_id in named], np.float64)
+    asked = examples[: len(positive)].mean(axis=0, keepdims=True)
     if negative:
         asked -= examples[len(positive) :].mean(axis=0) / 2
-    # As long as an embedding is, or else adding the mean would cost it digits.
-    length = np.linalg.norm(vectors - index.mean, axis=1).mean()
-    query = (index.mean + length * asked).astype(np.float32)
-    [found] = _nearest(library, query[None], wanted, set(named), index)
+    [found] = _nearest(library, index, asked.astype(np.float32), wanted, [set(named)])
     return found
 
 
-def _refuse_unembedded(library: Library, clip_id: int) -> NoReturn:
-    library.clip(clip_id)
-    raise NotIndexed(f"Clip {clip_id} has no embedding of the active model.")
+def _directions_of(
+    library: Library, index: Current, clip_ids: Sequence[int]
+) -> dict[int, NDArray[np.float32]]:
+    """Of those of the clips that have an embedding, indexed or not."""
+    known = index.directions_of(clip_ids)
+    if missing := [clip_id for clip_id in clip_ids if clip_id not in known]:
+        for clip_id, embedding in library.embeddings(missing).items():
+            known[clip_id] = index.directions(embedding[None])[0]
+    return known
+
+
+def _why_unembedded(library: Library, clip_id: int) -> NotFound | NotIndexed:
+    try:
+        library.clip(clip_id)
+    except NotFound as exc:
+        return exc
+    return NotIndexed(f"Clip {clip_id} has no embedding of the active model.")
 
 
 def _nearest(
     library: Library,
+    index: Current,
     queries: NDArray[np.float32],
     wanted: Wanted,
-    named: Collection[int] = (),
-    index: Current | None = None,
+    named: Sequence[Collection[int]] = (),
 ) -> list[Found]:
-    """The neighbours of each query (q, D), without the clips that the query names.
+    """The neighbours of each query, a direction of the index's: (q, D).
 
     Args:
-        index: the build to ask, when the queries were made for one.
+        named: clips of each query that are not its neighbours; none at all when empty.
     """
-    index = index or library.index.current()
 
     def search(some: NDArray[np.float32], k: int, customers: Collection[str] = ()) -> list[Hits]:
         unlimited = not wanted.where and not customers
         allowed = None if unlimited else library.filters.ids(wanted.where, other_than=customers)
         return index.search(some, k, allowed, exact=wanted.exact)
 
-    fetch = wanted.k + len(named)
-    answers = []
-    for query, hits in zip(queries, search(queries, fetch), strict=True):
-        found, asked = _Gathered(library.store, wanted, named), fetch
-        while found.take(hits) and len(hits.ids) == asked:
+    gathered = [_Gathered(wanted, names) for names in named or [()] * len(queries)]
+    fetch = wanted.k + max(len(names) for names in named or [()])
+    hits = search(queries, fetch)
+    _take(library, gathered, hits)
+    for query, one, last in zip(queries, gathered, hits, strict=True):
+        asked = fetch
+        while one.may_find_more(last) and len(last.ids) == asked:
             # Some have one customer, or were deleted or changed since.
             asked *= 4
-            [hits] = search(query[None], asked, found.customers)
-        answers.append(Found(found.nearest_first(), index.state, index.build, index.pending))
-    return answers
+            [last] = search(query[None], asked, one.customers)
+            _take(library, [one], [last])
+    return [Found(one.nearest_first(), index.state, index.build, index.pending) for one in gathered]
 
 
 class _Gathered:
     """The neighbours of one query so far. Of each of `customers` the nearest clip is among them,
     where they are grouped."""
 
-    def __init__(self, store: Store, wanted: Wanted, named: Collection[int]) -> None:
+    def __init__(self, wanted: Wanted, named: Collection[int]) -> None:
         self.customers: set[str] = set()
-        self._store = store
-        self._wanted = wanted
+        self.wanted = wanted
         self._named = named
         self._neighbours: dict[int, Neighbour] = {}
 
@@ -186,38 +206,45 @@ class _Gathered:
         """Equal similarities by lower id."""
         return sorted(self._neighbours.values(), key=lambda one: (-one.similarity, one.clip.id))
 
-    def take(self, hits: Hits) -> bool:
-        """Take what is wanted of these. False when it was the last that could be."""
-        near = hits.similarities >= self._wanted.min_similarity
+    def may_find_more(self, last: Hits) -> bool:
+        """Whether neighbours are missing that hits beyond the last ones could be."""
+        near = self.wanted.min_similarity
+        return len(self._neighbours) < self.wanted.k and bool((last.similarities >= near).all())
+
+    def new(self, hits: Hits) -> dict[int, float]:
+        """Similarities of the hits that may be taken, nearest first."""
+        near = hits.similarities >= self.wanted.min_similarity
         pairs = zip(hits.ids[near].tolist(), hits.similarities[near].tolist(), strict=True)
-        similarity = {
+        return {
             clip_id: value
             for clip_id, value in pairs
             if clip_id not in self._named and clip_id not in self._neighbours
         }
-        for clip in self._read(list(similarity)):
-            self._neighbours[clip.id] = Neighbour(clip, similarity[clip.id])
-        return len(self._neighbours) < self._wanted.k and bool(near.all())
 
-    def _read(self, clip_ids: list[int]) -> list[Clip]:
-        """The first of the clips, as many as are missing, as they are stored now."""
-        missing = self._wanted.k - len(self._neighbours)
-        with self._store.read() as session:
-            if self._wanted.group_by is not None:
-                clip_ids = self._first_of_customers(clip_ids, clips.customers(session, clip_ids))
-            stored = clips.get_many(session, clip_ids[:missing])
-        # One that was deleted since the search is not stored, one that was changed may not match.
-        found = [clip for clip in stored.values() if matches(clip, self._wanted.where)]
-        if self._wanted.group_by is not None:
-            self.customers.update(filter(None, (clip.fields.customer_id for clip in found)))
-        return found
+    def take(self, new: dict[int, float], stored: dict[int, ClipSummary]) -> None:
+        """As many as are missing of the new ones that are stored."""
+        for clip_id, similarity in new.items():
+            if len(self._neighbours) == self.wanted.k:
+                return
+            clip = stored.get(clip_id)
+            if clip is None or clip.customer_id in self.customers:
+                continue
+            self._neighbours[clip_id] = Neighbour(clip, similarity)
+            if self.wanted.group_by is not None and clip.customer_id is not None:
+                self.customers.add(clip.customer_id)
 
-    def _first_of_customers(
-        self, clip_ids: list[int], customers: dict[int, str | None]
-    ) -> list[int]:
-        """The first clip of each further customer; clips without one stand for themselves."""
-        first: dict[str | int, int] = {}
-        for clip_id in clip_ids:
-            if clip_id in customers and customers[clip_id] not in self.customers:
-                first.setdefault(customers[clip_id] or clip_id, clip_id)
-        return list(first.values())
+
+def _take(library: Library, gathered: Sequence[_Gathered], hits: Sequence[Hits]) -> None:
+    """Give each what is wanted of its hits, as it is stored now: one that was deleted since the
+    search is not, one that was changed may not match."""
+    new = [one.new(its) for one, its in zip(gathered, hits, strict=True)]
+    wanted = gathered[0].wanted
+    most = None if wanted.group_by is not None else wanted.k  # of one customer there may be many
+    offered = list({clip_id for its in new for clip_id in itertools.islice(its, most)})
+    if wanted.where:
+        with library.store.read() as session:
+            stored = summaries.of(session, offered, wanted.where)
+    else:
+        stored = library.summaries.of(offered)
+    for one, its in zip(gathered, new, strict=True):
+        one.take(its, stored)

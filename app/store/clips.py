@@ -192,15 +192,6 @@ def matching_ids(session: Session, wanted: ClipFilter, *, lock: bool = False) ->
     return np.fromiter(session.scalars(query), np.int64)
 
 
-def customers(session: Session, clip_ids: Sequence[int]) -> dict[int, str | None]:
-    """The customer of each of the clips that exist."""
-    found: dict[int, str | None] = {}
-    for chunk in _chunks(clip_ids):
-        rows = session.execute(select(ClipRow.id, ClipRow.customer_id).where(ClipRow.id.in_(chunk)))
-        found.update((row[0], row[1]) for row in rows)
-    return found
-
-
 def is_stored(session: Session, result_dir: str) -> bool:
     """Whether a clip with this result directory was committed."""
     query = select(func.count()).where(ClipRow.result_dir == result_dir)

@@ -13,16 +13,19 @@ from app.domain import Embedding
 from app.store.tables import Base, ClipRow, EmbeddingRow
 
 EMBEDDINGS = Base.metadata.tables[EmbeddingRow.__tablename__].c
-VECTOR_OF = select(EMBEDDINGS.vector).where(
-    EMBEDDINGS.model_id == bindparam("model"), EMBEDDINGS.clip_id == bindparam("clip")
+VECTORS_OF = select(EMBEDDINGS.clip_id, EMBEDDINGS.vector).where(
+    EMBEDDINGS.model_id == bindparam("model"),
+    EMBEDDINGS.clip_id.in_(bindparam("clips", expanding=True)),
 )
+PRIME = 46_337  # its square fits 31 bits: a sum of squares does not overflow
 CHUNK = 500  # ids a query: below every database's limit on bound parameters
 
 
-def get(session: Session, model: int, clip_id: int) -> Embedding | None:
-    """The (D,) embedding of a clip by a model, or None when it has none."""
-    blob = session.connection().scalar(VECTOR_OF, {"model": model, "clip": clip_id})
-    return None if blob is None else _vector(blob)
+def get(session: Session, model: int, clip_ids: Sequence[int]) -> dict[int, Embedding]:
+    """The (D,) embeddings by a model of those of the clips, up to CHUNK, that have one."""
+    asked = {"model": model, "clips": list(clip_ids)}
+    rows = session.connection().execute(VECTORS_OF, asked).all()
+    return {clip_id: _vector(blob) for clip_id, blob in rows}
 
 
 def has(session: Session, model: int, clip_id: int) -> bool:
@@ -41,6 +44,25 @@ def indexable_ids(session: Session, model: int) -> NDArray[np.int64]:
         .order_by(EmbeddingRow.clip_id)
     )
     return np.fromiter(session.scalars(query), np.int64)
+
+
+def fingerprint_of_indexable(session: Session, model: int) -> tuple[int, ...]:
+    """`fingerprint` of `indexable_ids`, worked out by the database: reading a million ids holds
+    the interpreter for most of a second."""
+    clip, rest = EmbeddingRow.clip_id, EmbeddingRow.clip_id % PRIME
+    row = session.execute(
+        select(func.count(), func.sum(clip), func.sum(rest * rest))
+        .join(ClipRow, ClipRow.id == EmbeddingRow.clip_id)
+        .where(EmbeddingRow.model_id == model, ClipRow.indexable)
+    ).one()
+    return tuple(int(value or 0) for value in row)
+
+
+def fingerprint(ids: NDArray[np.int64]) -> tuple[int, ...]:
+    """Number, sum, and sum of the squares modulo PRIME of different ids (n,). Two sets that
+    differ by a mishap do not agree in all three."""
+    rest = ids % PRIME
+    return len(ids), int(ids.sum()), int((rest * rest).sum())
 
 
 def count_indexable(session: Session, model: int) -> int:
@@ -83,12 +105,15 @@ def page(
 def stream(
     session: Session, model: int, ids: Sequence[int] | NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """(ids, vectors (n, D)) of those of `ids` that have an embedding, chunk by chunk."""
+    """(ids, vectors (n, D)) of those of `ids` that should be in the model's index, chunk by
+    chunk."""
     for start in range(0, len(ids), CHUNK):
         wanted = [int(i) for i in ids[start : start + CHUNK]]
         rows = session.execute(
             select(EmbeddingRow.clip_id, EmbeddingRow.vector)
+            .join(ClipRow, ClipRow.id == EmbeddingRow.clip_id)
             .where(EmbeddingRow.model_id == model, EmbeddingRow.clip_id.in_(wanted))
+            .where(ClipRow.indexable)
             .order_by(EmbeddingRow.clip_id)
         ).all()
         if rows:

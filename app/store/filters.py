@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, exists
 
-from app.domain import Clip, ClipFilter
+from app.domain import ClipFilter
 from app.store.tables import ClipRow, MetadataRow, TagRow
 
 
@@ -41,27 +41,6 @@ def conditions(wanted: ClipFilter) -> list[ColumnElement[bool]]:
         for key, value in wanted.metadata
     )
     return found
-
-
-def matches(clip: Clip, wanted: ClipFilter) -> bool:
-    """The same conditions on a clip that was read, but for metadata: what Postgres gives back is
-    not always written as it came, so its digest may be another."""
-    fields = clip.fields
-    instant = fields.recorded_at or clip.stored_at
-    return (
-        (not wanted.emotions or clip.emotion in wanted.emotions)
-        and (
-            wanted.min_confidence is None
-            or (clip.confidence is not None and clip.confidence >= wanted.min_confidence)
-        )
-        and wanted.customer_id in (None, fields.customer_id)
-        and wanted.call_id in (None, fields.call_id)
-        and wanted.agent_id in (None, fields.agent_id)
-        and wanted.file_sha256 in (None, clip.file_sha256)
-        and (wanted.since is None or instant >= wanted.since)
-        and (wanted.until is None or instant < wanted.until)
-        and set(wanted.tags) <= set(fields.tags)
-    )
 
 
 def metadata_digest(key: str, value: str) -> bytes:

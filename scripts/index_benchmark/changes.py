@@ -1,80 +1,70 @@
-"""Searches beside adds and deletes, in process."""
+"""Searches beside adds, a rebuild and deletes, in the library's layer."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index.contract import Ids, VectorIndex, Vectors
+from app.library import Library
+from app.store import clips
+from index.contract import Ids, Vectors
 from scripts.index_benchmark.compare import give_back_memory
 from scripts.index_benchmark.dataset import Dataset, K, first, similarities
+from scripts.index_benchmark.live import Adding, library, settle
 from scripts.index_benchmark.measure import Memory, machine, table
-from scripts.index_benchmark.ours import built
 
 QUERIES = 100  # with a similarity to every vector each: 400 MB at 1,000,000
 JUDGED = 1000  # answers whose recall is taken
 ROUNDING = 1e-5  # between the float32 of brute force here and the index's similarities
-AT_ONCE = 1000  # ids of one call to remove
-COMPACTION_SECONDS = 300.0
+AT_ONCE = 1000  # clips of one deletion
 
 
-def adds(data: Dataset, seconds: float, rate: float) -> None:
-    """Search time without and with `rate` adds a second, and recall among what is stored then."""
+def adds(data: Dataset, model: str | None, seconds: float, rate: float) -> None:
+    """Search time alone, beside `rate` vectors a second that are imported, and beside a rebuild,
+    with the recall among what is stored then."""
     print(machine() + "\n", flush=True)
-    queries, last = data.queries[:QUERIES], len(data.base)
-    stored = last - int(seconds * rate)
+    queries, stored = data.queries[:QUERIES], len(data.base) - int(seconds * rate)
     if stored < K:
-        raise SystemExit(f"{seconds:g} s at {rate:g}/s are more than the {last} vectors")
-    index = built(np.asarray(data.base[:stored]))
-    similarity = similarities(data.base, index.mean, queries)
-    progress = Adding(index, data.base, stored, rate)
-    idle = searched(index, queries, progress, seconds)
-    progress.start()
-    loaded = searched(index, queries, progress, seconds)
-    progress.stop()
-    after = searched(index, queries, progress, min(seconds, 10.0))
+        raise SystemExit(f"{seconds:g} s at {rate:g}/s are more than the {len(data.base)} vectors")
+    with library(data, stored, model) as live:
+        progress = Adding(live, data.base, stored, rate)
+        built = live.index.build
+        idle = searched(live, queries, progress, lambda: seconds_are_over(seconds))
+        progress.start()
+        loaded = searched(live, queries, progress, lambda: seconds_are_over(seconds))
+        progress.stop()
+        settle(live)
+        mean = live.index.mean
+        after = searched(live, queries, progress, lambda: seconds_are_over(min(seconds, 10.0)))
+        assert live.index.build == built, "the upkeep built anew: measure with fewer adds"
+        similarity = similarities(data.base, mean, queries)
+        rebuild = threading.Thread(target=live.index.rebuild)
+        rebuild.start()
+        beside = searched(live, queries, progress, lambda: lambda: not rebuild.is_alive())
+        rebuild.join()
+        again = searched(live, queries, progress, lambda: seconds_are_over(min(seconds, 10.0)))
+        rebuilt = similarities(data.base, live.index.mean, queries)
     rows = [
         _searches("idle", idle, similarity),
         _searches(f"{progress.rate:.0f} adds/s", loaded, similarity),
         _searches("after", after, similarity),
+        _searches("beside a rebuild", beside, similarity),
+        _searches("rebuilt", again, rebuilt),
     ]
     print(table(("while", "stored", "searches", "recall@10", "p50", "p99", "longest"), rows))
     ratio = np.percentile(loaded.milliseconds, 99) / np.percentile(idle.milliseconds, 99)
-    print(
-        f"\np99 is {ratio:.2f} times the idle one; the longest add took {progress.longest:.1f} ms"
-    )
+    print(f"\np99 beside adds is {ratio:.2f} times the idle one; the longest import of ", end="")
+    print(f"{progress.BLOCK} took {progress.longest:.1f} ms")
 
 
-class Adding(threading.Thread):
-    """Adds the rows from `stored` on, one at a time, each when it is due."""
-
-    def __init__(self, index: VectorIndex, base: Vectors, stored: int, rate: float) -> None:
-        super().__init__(daemon=True)
-        self.stored = stored  # rows that a search which begins now must see
-        self.longest = 0.0  # ms
-        self.rate = rate  # then what was reached
-        self._index, self._base = index, base
-        self._over = threading.Event()
-
-    def run(self) -> None:
-        first_row, begun = self.stored, time.perf_counter()
-        for row in range(first_row, len(self._base)):
-            wait = begun + (row - first_row) / self.rate - time.perf_counter()
-            if self._over.wait(max(0.0, wait)):
-                break
-            started = time.perf_counter()
-            self._index.add(np.array([row + 1]), np.asarray(self._base[row : row + 1]))
-            self.longest = max(self.longest, (time.perf_counter() - started) * 1000)
-            self.stored = row + 1
-        self.rate = (self.stored - first_row) / (time.perf_counter() - begun)
-
-    def stop(self) -> None:
-        self._over.set()
-        self.join()
+def seconds_are_over(seconds: float) -> Callable[[], bool]:
+    end = time.perf_counter() + seconds
+    return lambda: time.perf_counter() >= end
 
 
 class Searched:
@@ -99,12 +89,17 @@ class Searched:
         return right / judged
 
 
-def searched(index: VectorIndex, queries: Vectors, adding: Adding, seconds: float) -> Searched:
-    """One thread that searches without a pause."""
-    found, begun, turn = Searched(), time.perf_counter(), 0
-    while (started := time.perf_counter()) < begun + seconds:
+def searched(
+    live: Library, queries: Vectors, adding: Adding, until: Callable[[], Callable[[], bool]]
+) -> Searched:
+    """One thread that searches without a pause, until `until()()` is true."""
+    found, turn, over = Searched(), 0, until()
+    while not over():
         stored, query = adding.stored, turn % len(queries)
-        [hits] = index.search(queries[query : query + 1], K)
+        started = time.perf_counter()
+        current = live.index.current()
+        asked = current.directions(queries[query : query + 1])
+        [hits] = current.search(asked, K)
         found.milliseconds.append((time.perf_counter() - started) * 1000)
         found.answers.append((query, stored, hits.ids - 1))
         turn += 1
@@ -124,51 +119,65 @@ def _searches(title: str, found: Searched, similarity: NDArray[np.float32]) -> l
     ]
 
 
-def deletes(data: Dataset, share: float) -> None:
-    """Remove a share of the vectors at random; what is returned, recall and memory after it."""
+def deletes(data: Dataset, model: str | None, share: float) -> None:
+    """Delete a share of the clips at random; what is returned, recall and memory after it."""
     print(machine() + "\n", flush=True)
     n, queries = len(data.base), data.queries[:QUERIES]
-    index = built(data.base)
-    similarity = similarities(data.base, index.mean, queries)
-    give_back_memory()
-    rows = [_state("before", index, queries, similarity)]
-    held = index.memory_bytes
-    gone = np.random.default_rng(3).permutation(n)[: round(n * share)]
-    returned, took = 0, []
-    for start in range(0, len(gone), AT_ONCE):
-        begun = time.perf_counter()
-        index.remove(gone[start : start + AT_ONCE] + 1)
-        took.append((time.perf_counter() - begun) * 1000)
-        query = queries[start // AT_ONCE % QUERIES][np.newaxis]
-        [hits] = index.search(query, 10 * K)
-        returned += int(np.isin(hits.ids - 1, gone[: start + AT_ONCE]).sum())
-    similarity[:, gone] = -np.inf
-    rows.append(_state("after", index, queries, similarity))
-    begun, wanted = time.perf_counter(), held * (1 - share) * 1.1
-    while index.memory_bytes > wanted and time.perf_counter() < begun + COMPACTION_SECONDS:
-        time.sleep(0.1)
-    waited = time.perf_counter() - begun
-    give_back_memory()
-    rows.append(_state(f"compacted ({waited:.1f} s)", index, queries, similarity))
-    for query in queries:
-        [hits] = index.search(query[np.newaxis], 10 * K)
-        returned += int(np.isin(hits.ids - 1, gone).sum())
+    with library(data, n, model) as live:
+        similarity = similarities(data.base, live.index.mean, queries)
+        rows = [_state("before", live, queries, similarity)]
+        gone = np.random.default_rng(3).permutation(n)[: round(n * share)]
+        returned, took = 0, []
+        for start in range(0, len(gone), AT_ONCE):
+            some = gone[start : start + AT_ONCE] + 1
+            begun = time.perf_counter()
+            _delete(live, some.tolist())
+            took.append((time.perf_counter() - begun) * 1000)
+            query = queries[start // AT_ONCE % QUERIES]
+            returned += int(np.isin(_found(live, query, 10 * K), gone[: start + AT_ONCE]).sum())
+        rows.append(_state("after", live, queries, _without(data, live, queries, gone)))
+        waited = settle(live)
+        similarity = _without(data, live, queries, gone)
+        rows.append(_state(f"compacted ({waited:.1f} s)", live, queries, similarity))
+        for query in queries:
+            returned += int(np.isin(_found(live, query, 10 * K), gone).sum())
     print(table(("when", "stored", "index", "RssAnon", "recall@10"), rows))
     print(f"\n{len(gone):,} removed, {AT_ONCE} a call: {sum(took) / 1000:.2f} s, the longest call")
     print(f"{max(took):.1f} ms; removed ones returned by a search afterwards: {returned}")
 
 
+def _delete(live: Library, clip_ids: list[int]) -> None:
+    """As `DELETE` of clips that a filter finds does it."""
+    with live.store.write() as session:
+        clips.remove(session, clip_ids)
+    live.index.remove(clip_ids)
+    live.filters.remove(clip_ids)
+
+
+def _without(data: Dataset, live: Library, queries: Vectors, gone: Ids) -> NDArray[np.float32]:
+    similarity = similarities(data.base, live.index.mean, queries)
+    similarity[:, gone] = -np.inf
+    return similarity
+
+
+def _found(live: Library, query: Vectors, k: int) -> Ids:
+    current = live.index.current()
+    [hits] = current.search(current.directions(query[np.newaxis]), k)
+    return hits.ids - 1
+
+
 def _state(
-    title: str, index: VectorIndex, queries: Vectors, similarity: NDArray[np.float32]
+    title: str, live: Library, queries: Vectors, similarity: NDArray[np.float32]
 ) -> list[str]:
-    right = 0
-    for query, known in zip(queries, similarity, strict=True):
-        [hits] = index.search(query[np.newaxis], K)
-        right += len(set((hits.ids - 1).tolist()) & set(first(known, K).tolist()))
+    give_back_memory()
+    right = sum(
+        len(set(_found(live, query, K).tolist()) & set(first(known, K).tolist()))
+        for query, known in zip(queries, similarity, strict=True)
+    )
     return [
         title,
-        f"{len(index):,}",
-        f"{index.memory_bytes / 1e6:,.0f} MB",
+        f"{len(live.index):,}",
+        f"{live.index.memory_bytes / 1e6:,.0f} MB",
         f"{Memory.of([os.getpid()]).anonymous - similarity.nbytes / 1e6:,.0f} MB",
         f"{right / (K * len(queries)):.4f}",
     ]

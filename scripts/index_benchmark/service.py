@@ -26,7 +26,7 @@ from scripts.index_benchmark.dataset import BLOCK, Dataset
 ROWS_AT_ONCE = 2_000
 FILLING, FILLED = "filling", "filled"  # files that say how far an earlier run came
 SETTLED_POLLS = 3  # a second apart: the upkeep of an index begins a second after the start
-MODEL_SIZES = {256: "bundled", 768: "base", 1024: "large"}
+MODEL_SIZES = {192: "bundled", 768: "base", 1024: "large"}
 
 
 def model_for(data: Dataset) -> str:

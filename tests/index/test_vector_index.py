@@ -104,6 +104,25 @@ def test_already_present_ids_are_named(make: Make) -> None:
     assert caught.value.ids == [3, 9]
 
 
+def test_directions_are_given_for_ids_in_any_form(make: Make) -> None:
+    mean = np.array([0.5, 0, 0], np.float32)
+    some = make(3, mean)
+    ids = ids_of(8, 3, 5, 1, 9, 4, 7)
+    vectors = np.random.default_rng(1).standard_normal((7, 3)).astype(np.float32)
+    vectors[2] = mean
+    some.add(ids, vectors)
+    some.remove(ids_of(9))
+    for wanted in (ids_of(), ids_of(2, 9, 10**15), ids_of(7, 5, 7, 0, -3, 8, 9, 1), ids):
+        found, rows = some.directions_of(wanted)
+        assert found.tolist() == sorted(set(wanted.tolist()) & set(some.ids().tolist()))
+        assert (found.dtype, rows.dtype, rows.shape) == (np.int64, np.float32, (len(found), 3))
+        for one, row in zip(found.tolist(), rows, strict=True):
+            [expected] = directions(vectors[ids == one], mean)
+            assert row.tobytes() == expected.tobytes()
+    with pytest.raises(InvalidIds):
+        some.directions_of(np.array([1.5]))
+
+
 def test_unfit_searches_are_refused(make: Make) -> None:
     some = make(3, None)
     some.add(ids_of(1), np.ones((1, 3), np.float32))

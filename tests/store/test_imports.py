@@ -52,7 +52,7 @@ def test_what_is_not_known_stays_unknown(store: Store, model_id: int) -> None:
         assert labelled.fields == fields
         assert (labelled.emotion, labelled.confidence, labelled.scores) == ("unknown", None, None)
         assert (scored.emotion, scored.confidence, scored.scores) == ("happy", 0.3, SCORES)
-        vector = embeddings.get(session, model_id, ids[1])
+        vector = embeddings.get(session, model_id, [ids[1]])[ids[1]]
         np.testing.assert_array_equal(vector, [4, 5, 6, 7])  # type: ignore[arg-type]
         assert embeddings.indexable_ids(session, model_id).tolist() == ids
 
