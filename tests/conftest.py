@@ -11,7 +11,9 @@ import pgserver
 import pytest
 import sqlalchemy
 
+from app.recogniser.load import reference_clips
 from app.store import Store
+from scripts import random_model
 from tests.service import Service
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +40,14 @@ def emodb() -> Path:
 def audio() -> Path:
     """The directory of the project's own synthesised recordings."""
     return ROOT / "tests" / "data"
+
+
+@pytest.fixture(scope="session")
+def second_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a model as large as the bundled one, with random weights."""
+    return random_model.write(
+        tmp_path_factory.mktemp("models") / "second", "bundled", clips=reference_clips(), seed=3
+    )
 
 
 @pytest.fixture(scope="session")

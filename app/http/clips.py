@@ -27,7 +27,7 @@ from app.http.problems import render, responses
 from app.http.recognise import MAX_TAGS
 from app.http.schemas import ClipDetail, ClipPage, ClipView, Count, Deleted, Facets, FacetValue
 from app.library import Library
-from app.store import clips
+from app.store import clips, embeddings
 
 MAX_FACET_VALUES = 1000
 FACET_NAMES = (*clips.FACETS, "tag")
@@ -62,9 +62,9 @@ def list_clips(
         before = int(cursor)
     with library.store.read() as session:
         page = clips.page(session, where, limit + 1, before)
-    more = len(page) > limit
+    more, index = len(page) > limit, library.index
     return ClipPage(
-        clips=[ClipView.of(clip, clip.id in library.index) for clip in page[:limit]],
+        clips=[ClipView.of(clip, clip.id in index) for clip in page[:limit]],
         next_cursor=str(page[limit - 1].id) if more else None,
     )
 
@@ -159,7 +159,8 @@ def get_audio(clip_id: ClipId, library: Library = Depends(library_of)) -> FileRe
     summary="The clip's embedding by the active model, float32 (D,) .npy",
 )
 def get_embedding(clip_id: ClipId, library: Library = Depends(library_of)) -> Response:
-    embedding = library.embeddings([clip_id]).get(clip_id)
+    with library.store.read() as session:
+        embedding = embeddings.get(session, library.model_row, [clip_id]).get(clip_id)
     if embedding is None:
         library.clip(clip_id)
         raise NotIndexed(f"Clip {clip_id} has no embedding of the active model.")

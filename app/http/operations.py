@@ -15,7 +15,7 @@ from app.http.parameters import library_of
 from app.http.problems import responses
 from app.http.schemas import Status, StatusBatching, StatusDatabase, StatusIndex, StatusModel
 from app.library import Library
-from app.store import clips
+from app.store import clips, embeddings
 
 router = APIRouter(tags=["operations"])
 
@@ -38,16 +38,18 @@ async def healthz() -> Health:
 )
 def readyz(library: Library = Depends(library_of)) -> Health:
     library.store.check()
-    if library.index.pending:
-        raise Unavailable(f"The index still lacks {library.index.pending} clips.")
+    if pending := library.index.pending:
+        raise Unavailable(f"The index still lacks {pending} clips.")
     return Health(status="ready")
 
 
 @router.get("/api/v1/status", responses=responses(), summary="The service's state")
 def status(request: Request, library: Library = Depends(library_of)) -> Status:
-    recogniser, index = library.recogniser, library.index
+    space = library.spaces.active
+    recogniser, index = space.recogniser, space.index
     with library.store.read() as session:
         stored = clips.count(session, ClipFilter())
+        expected = embeddings.count_indexable(session, space.model_row)
     return Status(
         status=index.state,
         version=__version__,
@@ -60,10 +62,10 @@ def status(request: Request, library: Library = Depends(library_of)) -> Status:
         ),
         index=StatusIndex(
             backend="faiss",
-            kind=library.index.kind,
+            kind=index.kind,
             state=index.state,
             size=len(index),
-            expected=library.expected(),
+            expected=expected,
             dimension=recogniser.info.dimension,
             pending=index.pending,
             memory_bytes=index.memory_bytes,

@@ -151,22 +151,22 @@ async def search(
     else:
         body = await request.body()
         return await run_in_threadpool(_by_json, library, body, wanted)
-    return json_response(search_answer(library, found))
+    return json_response(search_answer(found))
 
 
 def _by_json(library: Library, body: bytes, wanted: Wanted) -> Response:
     match _json_query(body):
         case VectorQuery(vector=vector):
             [found] = by_vectors(library, [vector], wanted)
-            return json_response(search_answer(library, found))
+            return json_response(search_answer(found))
         case VectorsQuery(vectors=vectors):
             if len(vectors) * wanted.k > MAX_NEIGHBOURS:
                 raise InvalidParameter("k", f"times the vectors is more than {MAX_NEIGHBOURS}.")
             found_by_each = by_vectors(library, vectors, wanted)
-            return json_response([search_answer(library, found) for found in found_by_each])
+            return json_response([search_answer(found) for found in found_by_each])
         case ExamplesQuery(positive=positive, negative=negative):
             found = by_examples(library, positive, negative, wanted)
-            return json_response(search_answer(library, found))
+            return json_response(search_answer(found))
 
 
 def _json_query(body: bytes) -> JsonQuery:

@@ -63,7 +63,7 @@ class Similar:
             task = asyncio.create_task(self._search(library, wanted))
             self._searching.add(task)
             task.add_done_callback(self._searching.discard)
-        return json_response(search_answer(library, await future, clip_id))
+        return json_response(search_answer(await future, clip_id))
 
     async def _search(self, library: Library, wanted: Wanted) -> None:
         """Answer all who want this, until nobody does."""
@@ -110,11 +110,11 @@ class SimilarAgain:
         return answer
 
 
-def search_answer(library: Library, found: Found, clip_id: int | None = None) -> dict[str, Any]:
+def search_answer(found: Found, clip_id: int | None = None) -> dict[str, Any]:
     """A SearchAnswer as JSON takes it: models of it would take as long as the search."""
     return {
         "clip_id": clip_id,
-        "model": library.recogniser.info.id,
+        "model": found.model,
         "index": {"state": found.state, "build": found.build, "pending": found.pending},
         "neighbours": [
             {

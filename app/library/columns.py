@@ -51,7 +51,7 @@ class Fixed(NamedTuple):
     def of(cls, clips: Filterable) -> Self:
         return cls(
             np.array(clips.ids, np.int64),
-            np.fromiter(map(EMOTION_CODES.__getitem__, clips.emotions), np.uint8, len(clips.ids)),
+            emotion_codes(clips.emotions),
             np.array(clips.confidences, np.float64),
             clips.instants,
             hashes(clips.customers),
@@ -71,6 +71,11 @@ class Fixed(NamedTuple):
 
     def of_slots(self, slots: slice | NDArray[np.intp]) -> Self:
         return type(self)._make(column[slots] for column in self)
+
+
+def emotion_codes(emotions: Sequence[str | None]) -> NDArray[np.uint8]:
+    """(n,) places in LABELS."""
+    return np.fromiter(map(EMOTION_CODES.__getitem__, emotions), np.uint8, len(emotions))
 
 
 def hashes(texts: Sequence[str | bytes | None]) -> Hashes:
@@ -133,6 +138,22 @@ class Columns:
         live[: self.count] = self.live[: self.count]
         live[gone] = False
         return replace(self, live=live, live_count=self.live_count - len(gone))
+
+    def rescored(
+        self, ids: Ids, emotions: NDArray[np.uint8], confidences: NDArray[np.float64]
+    ) -> Self:
+        """With these scores of the clips `ids`, ascending; all arrays are (n,). Clips that it
+        lacks are ignored, and those that are not named keep theirs."""
+        slots = np.flatnonzero(self.live[: self.count])
+        slots = slots[np.isin(self.fixed.ids[slots], ids)]
+        places = np.searchsorted(ids, self.fixed.ids[slots])
+        # Copies: earlier moments keep theirs.
+        fixed = self.fixed._replace(
+            emotions=self.fixed.emotions.copy(), confidences=self.fixed.confidences.copy()
+        )
+        fixed.emotions[slots] = emotions[places]
+        fixed.confidences[slots] = confidences[places]
+        return replace(self, fixed=fixed)
 
     def slots_of(self, ids: Ids) -> NDArray[np.intp]:
         """The live slots of those of the clips that it has."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from app.domain import ClipFilter
-from app.library.columns import Columns, Fixed, Ids, hashes
+from app.library.columns import Columns, Fixed, Ids, emotion_codes, hashes
 from app.store import Session, Store, clips, filterable
 from app.store.filterable import Filterable, Labels, microseconds
 from app.store.filters import metadata_digests
@@ -96,6 +97,21 @@ class FilterColumns:
                 raise
             self._stale.clear()
 
+    @contextlib.contextmanager
+    def rescoring(self) -> Iterator[Callable[[Session], None]]:
+        """For a change of any number of clips' scores: what is given is to be called within the
+        transaction that makes it. Filters go by the new scores when the block has ended without
+        an error; other changes wait for that."""
+        with self._changing:
+            rescored = self._columns
+
+            def read(session: Session) -> None:
+                nonlocal rescored
+                rescored = _rescored(self._columns, session)
+
+            yield read
+            self._columns = rescored
+
     def remove(self, clip_ids: Sequence[int]) -> None:
         """Drop clips that were deleted from the store."""
         with self._changing:
@@ -122,6 +138,19 @@ def _appended(columns: Columns, session: Session, ids: Sequence[int] | None) -> 
     for batch in filterable.read(session, ids):
         columns = columns.extended(Fixed.of(batch))
     return _labelled(columns, before, filterable.read_labels(session, ids))
+
+
+def _rescored(columns: Columns, session: Session) -> Columns:
+    """With the emotions and confidences that are stored."""
+    batches = list(filterable.read_scores(session))
+    ids = np.concatenate([np.empty(0, np.int64), *(np.array(one.ids) for one in batches)])
+    codes = [emotion_codes(one.emotions) for one in batches]
+    confidences = [np.array(one.confidences, np.float64) for one in batches]
+    return columns.rescored(
+        ids,
+        np.concatenate([np.empty(0, np.uint8), *codes]),
+        np.concatenate([np.empty(0, np.float64), *confidences]),
+    )
 
 
 def _labelled(columns: Columns, first_slot: int, batches: Iterable[Labels]) -> Columns:

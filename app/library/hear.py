@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from typing import BinaryIO
 
 from app.audio import decode
 from app.domain import Audio, Channel, ClipRecognition
+from app.errors import EmoseekError
 from app.library.library import Library
+from app.library.spaces import Space, Spaces
 from app.recogniser import Flow, recognise_clip
 
+log = logging.getLogger(__name__)
 
-def hear(
-    library: Library,
-    source: BinaryIO,
-    channel: Channel,
-    flow: Flow,
-    *,
-    frame_scores: bool = False,
-    frame_embeddings: bool = False,
-) -> tuple[Audio, list[ClipRecognition]]:
-    """Decodes an uploaded file and recognises each channel of it, for one who is in the gate.
+
+class Hearing:
+    """An upload, decoded, and what models heard in it; for one who is in the gate.
+
+    Args:
+        frame_scores, frame_embeddings: whether to give those of all frames too.
 
     Raises:
         NoAudio, UnsupportedAudio, TooLarge, InvalidParameter: the file was refused.
@@ -27,26 +27,74 @@ def hear(
         ClientGone: the flow was cancelled.
     """
 
-    def go_on() -> None:
-        library.gate.check(flow)
-
-    scratch = library.settings.data_dir
-    audio = decode(
-        source,
-        channel=channel,
-        max_seconds=library.settings.max_seconds,
-        scratch=scratch,
-        go_on=go_on,
-    )
-    return audio, [
-        recognise_clip(
-            library.recogniser,
-            waveform,
-            flow,
-            frame_scores=frame_scores,
-            frame_embeddings=frame_embeddings,
-            scratch=scratch,
-            go_on=go_on,
+    def __init__(
+        self,
+        library: Library,
+        source: BinaryIO,
+        channel: Channel,
+        flow: Flow,
+        *,
+        frame_scores: bool = False,
+        frame_embeddings: bool = False,
+    ) -> None:
+        self._library = library
+        self._flow = flow
+        self._frames = {"frame_scores": frame_scores, "frame_embeddings": frame_embeddings}
+        self._heard: dict[int, list[ClipRecognition]] = {}  # by the model's row
+        self.audio: Audio = decode(
+            source,
+            channel=channel,
+            max_seconds=library.settings.max_seconds,
+            scratch=library.settings.data_dir,
+            go_on=self._go_on,
         )
-        for waveform in audio.waveforms
-    ]
+
+    def hear(self, spaces: Spaces) -> None:
+        """Recognises each channel with the models that have not. The one beside may fail.
+
+        Raises:
+            NoAudio: the active model makes no finite numbers of the samples.
+            Unavailable: the disk is full, or the service stops.
+            ClientGone: the flow was cancelled.
+        """
+        self.by(spaces.active)
+        self.try_beside(spaces)
+
+    def try_beside(self, spaces: Spaces) -> None:
+        """As `hear`, with the model beside the active one only."""
+        if spaces.beside is None or self.known(spaces.beside) is not None:
+            return
+        # A flow of its own: it is cancelled by a failure, and is of one recogniser.
+        flow = Flow()
+        self._flow.on_cancel(lambda _: flow.cancel())
+        try:
+            self._hear(spaces.beside, flow)
+        except Exception as exc:
+            self._go_on()  # whatever it was, unless nobody waits for an answer
+            told = exc.detail if isinstance(exc, EmoseekError) else repr(exc)
+            log.warning("%s did not hear a new clip: %s", spaces.beside.model.id, told)
+
+    def by(self, space: Space) -> list[ClipRecognition]:
+        """What the model of a space heard in each channel. Raises as `hear`, of that model."""
+        return self.known(space) or self._hear(space, self._flow)
+
+    def known(self, space: Space) -> list[ClipRecognition] | None:
+        """The same, if it has heard it already."""
+        return self._heard.get(space.model_row)
+
+    def _hear(self, space: Space, flow: Flow) -> list[ClipRecognition]:
+        heard = self._heard[space.model_row] = [
+            recognise_clip(
+                space.recogniser,
+                waveform,
+                flow,
+                **self._frames,
+                scratch=self._library.settings.data_dir,
+                go_on=self._go_on,
+            )
+            for waveform in self.audio.waveforms
+        ]
+        return heard
+
+    def _go_on(self) -> None:
+        self._library.gate.check(self._flow)

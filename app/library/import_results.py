@@ -8,14 +8,15 @@ import logging
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from app.audio import decode, samples_sha256
+from app.audio import samples_sha256
 from app.domain import SAMPLE_RATE, Audio, ClipFields, Embedding, GivenScores
 from app.errors import InvalidParameter, Unavailable
 from app.library.files import sha256_of
-from app.library.hear import hear
+from app.library.hear import Hearing
 from app.library.library import Library
+from app.library.spaces import Space, Spaces
 from app.recogniser import Flow
-from app.store import clips, imports
+from app.store import clips, imports, recognitions
 from app.store import ids as clip_ids
 
 Outcome = Literal["stored", "recognised anew", "without embedding", "already stored"]
@@ -63,9 +64,10 @@ def import_result(library: Library, given: ResultDirectory, flow: Flow) -> Impor
         if (known := _known(library, given)) is not None:
             return Imported("already stored", known)
         if given.embedding is not None:
-            _check_model(library, given, given.embedding)
+            _check_model(library.spaces.active, given, given.embedding)
         if given.audio is None:
-            clip_id = _store(library, given, given.embedding, None)
+            with library.roles.commits.shared():
+                clip_id = _store(library, given, library.spaces, None, None)
             return Imported("without embedding" if given.embedding is None else "stored", clip_id)
         with library.gate.admit(flow):
             return _import_with_audio(library, given, given.audio, flow)
@@ -74,17 +76,17 @@ def import_result(library: Library, given: ResultDirectory, flow: Flow) -> Impor
 def _known(library: Library, given: ResultDirectory) -> int | None:
     """The clip that this directory was imported as, or that this service made it for."""
     with library.store.read() as session:
-        before = imports.progress(session, given.key, library.model_row)
+        before = imports.clip_of(session, given.key)
         if before is not None:
-            return before.clip_id
+            return before
         own = None if given.clip_id is None else clips.get(session, given.clip_id)
     if own is None or own.result_dir is None or Path(own.result_dir).name != given.name:
         return None
     return own.id
 
 
-def _check_model(library: Library, given: ResultDirectory, embedding: Embedding) -> None:
-    active = library.recogniser.info
+def _check_model(space: Space, given: ResultDirectory, embedding: Embedding) -> None:
+    active = space.model
     if len(embedding) != active.dimension:
         raise InvalidParameter(
             "embedding", f"has {len(embedding)} numbers, {active.id} {active.dimension}."
@@ -99,30 +101,33 @@ def _import_with_audio(
     library: Library, given: ResultDirectory, source: BinaryIO, flow: Flow
 ) -> Imported:
     file_sha256 = sha256_of(source)
-    outcome: Outcome = "stored"
-    embedding = given.embedding
-    if embedding is None:
-        audio, [heard] = hear(library, source, "mix", flow)
-        outcome, embedding = "recognised anew", heard.recognition.embedding
-    else:
-        audio = decode(
-            source,
-            max_seconds=library.settings.max_seconds,
-            scratch=library.settings.data_dir,
-            go_on=lambda: library.gate.check(flow),
-        )
-    [waveform] = audio.waveforms
+    hearing = Hearing(library, source, "mix", flow)
+    [waveform] = hearing.audio.waveforms
     try:
         audio_key = library.kept_audio.keep(waveform) if library.settings.keep_audio else None
     except OSError as exc:
         raise Unavailable("The clip's audio could not be written.") from exc
-    facts = _facts(audio, file_sha256, audio_key)
+    facts = _facts(hearing.audio, file_sha256, audio_key)
     try:
-        clip_id = _store(library, given, embedding, facts)
+        clip_id = _hear_and_store(library, given, hearing, facts)
     finally:
         if audio_key is not None:
             _settle(library, audio_key)
-    return Imported(outcome, clip_id)
+    return Imported("recognised anew" if given.embedding is None else "stored", clip_id)
+
+
+def _hear_and_store(
+    library: Library, given: ResultDirectory, hearing: Hearing, facts: imports.AudioFacts
+) -> int:
+    while True:
+        if given.embedding is None:
+            hearing.hear(library.spaces)
+        else:
+            hearing.try_beside(library.spaces)
+        with library.roles.commits.shared():
+            spaces = library.spaces
+            if given.embedding is not None or hearing.known(spaces.active) is not None:
+                return _store(library, given, spaces, hearing, facts)
 
 
 def _facts(audio: Audio, file_sha256: str, audio_key: str | None) -> imports.AudioFacts:
@@ -142,21 +147,36 @@ def _facts(audio: Audio, file_sha256: str, audio_key: str | None) -> imports.Aud
 def _store(
     library: Library,
     given: ResultDirectory,
-    embedding: Embedding | None,
+    spaces: Spaces,
+    hearing: Hearing | None,
     audio: imports.AudioFacts | None,
 ) -> int:
+    """Store a clip while the spaces have these roles: with the embedding that is given, else
+    with what was heard, if anything was; returns its id."""
+    if given.embedding is not None:
+        _check_model(spaces.active, given, given.embedding)
     clip = imports.ImportedClip(given.fields, given.heard, audio)
-    vectors = None if embedding is None else embedding[None, :]
+    heard = {
+        space: found[0].recognition
+        for space in spaces
+        if hearing is not None and (found := hearing.known(space)) is not None
+    }
+    vectors = {space: one.embedding[None, :] for space, one in heard.items()}
+    if given.embedding is not None:
+        vectors[spaces.active] = given.embedding[None, :]
     now = dt.datetime.now(dt.UTC)
-    removals = library.index.removals
+    removals = {space: space.index.removals for space in spaces}
     with library.store.write() as session:
         ids = clip_ids.draw(session, 1)
-        clip_id = int(ids[0])
-        imports.add(session, library.model_row, ids, [clip], vectors, now)
-        imports.begin(session, given.key, library.model_row, 1, now, done=1, clip_id=clip_id)
+        clip_id, model_row = int(ids[0]), spaces.active.model_row
+        imports.add(session, model_row, ids, [clip], vectors.get(spaces.active), now)
+        if spaces.beside is not None and spaces.beside in heard:
+            beside = spaces.beside.model_row
+            recognitions.add(session, beside, {clip_id: heard[spaces.beside]})
+        imports.begin(session, given.key, model_row, 1, now, done=1, clip_id=clip_id)
     library.filters.refresh([clip_id])
-    if vectors is not None:
-        library.index.add_block(ids, vectors, removals=removals)
+    for space, vector in vectors.items():
+        space.index.add_block(ids, vector, removals=removals[space])
     return clip_id
 
 

@@ -112,23 +112,25 @@ def add_rows(
     model_row, info = model_of(library, model)
     if vectors.shape[1] != info.dimension or not np.isfinite(vectors).all():
         raise InvalidParameter("vectors", f"must be (n, {info.dimension}) finite numbers.")
-    removals = library.index.removals
-    with library.store.write() as session:
-        known = imports.progress(session, key, model_row, lock=True)
-        if known is None:
-            raise NotFound("This import was not begun.")
-        done = first + len(vectors)
-        if known.done != first or done > known.rows:
-            raise Conflict(f"The next row of this import is {known.done} of {known.rows}.")
-        if ids is None:
-            ids = clip_ids.draw(session, len(vectors))
-        elif len(clash := clip_ids.taken(session, ids)):
-            raise Conflict(tell_taken(clash))
-        imports.add(session, model_row, ids, rows, vectors, dt.datetime.now(dt.UTC))
-        imports.advance(session, key, model_row, done)
-    library.filters.refresh(ids.tolist())
-    if model_row == library.model_row:
-        library.index.add_block(ids, vectors, removals=removals)
+    with library.roles.commits.shared():
+        spaces = [space for space in library.spaces if space.model_row == model_row]
+        removals = [space.index.removals for space in spaces]
+        with library.store.write() as session:
+            known = imports.progress(session, key, model_row, lock=True)
+            if known is None:
+                raise NotFound("This import was not begun.")
+            done = first + len(vectors)
+            if known.done != first or done > known.rows:
+                raise Conflict(f"The next row of this import is {known.done} of {known.rows}.")
+            if ids is None:
+                ids = clip_ids.draw(session, len(vectors))
+            elif len(clash := clip_ids.taken(session, ids)):
+                raise Conflict(tell_taken(clash))
+            imports.add(session, model_row, ids, rows, vectors, dt.datetime.now(dt.UTC))
+            imports.advance(session, key, model_row, done)
+        library.filters.refresh(ids.tolist())
+        for space, before in zip(spaces, removals, strict=True):
+            space.index.add_block(ids, vectors, removals=before)
     return Import(key, info, known.rows, done)
 
 
@@ -144,13 +146,15 @@ def model_of(library: Library, name: str | None) -> tuple[int, ModelInfo]:
         NotFound: this database does not know it.
         Conflict: it knows several.
     """
-    active = library.recogniser.info
-    if name is None or name == active.id:
-        return library.model_row, active
+    active = library.spaces.active
+    if name is None or name == active.model.id:
+        return active.model_row, active.model
     with library.store.read() as session:
         found = models.named(session, name)
     if not found:
-        raise NotFound(f"No clips here are by a model {name!r}; the active one is {active.id}.")
+        raise NotFound(
+            f"No clips here are by a model {name!r}; the active one is {active.model.id}."
+        )
     if len(found) > 1:
         digests = ", ".join(f"{info.digest[:12]} ({info.id})" for _, info in found)
         raise Conflict(f"Several models here are {name!r}: name one by its digest: {digests}.")

@@ -22,15 +22,17 @@ from app.domain import (
     ClipFields,
     ClipRecognition,
     Granularity,
+    Recognition,
     Waveform,
 )
 from app.errors import Conflict, Gone, Unavailable
 from app.library.answers import Answer, answer_of
 from app.library.files import as_json, sha256_of, to_json, write_result
-from app.library.hear import hear
+from app.library.hear import Hearing
 from app.library.library import Library
+from app.library.spaces import Spaces
 from app.recogniser import Flow
-from app.store import Session, clips, idempotency
+from app.store import Session, clips, idempotency, recognitions
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class _Heard:
 
     new: clips.NewClip
     recognised: ClipRecognition
+    beside: Recognition | None  # of the model that is beside the active one
     result_dir: Path
     audio_key: str | None
 
@@ -83,15 +86,16 @@ def recognise(library: Library, posted: Posted) -> Answer:
             raise Conflict("This Idempotency-Key was used for another file or other fields.")
         if known.answer is None:
             raise Gone("The clip that this Idempotency-Key stored was deleted.")
+        index = library.index
         for part in (known.answer, *known.answer.get("channels", {}).values()):
-            part["indexed"] = part["clip_id"] in library.index
+            part["indexed"] = part["clip_id"] in index
         return known.answer
 
 
 def _store(library: Library, posted: Posted, file_sha256: str, fingerprint: str) -> Answer:
+    frames = posted.granularity == "frame"
     with library.gate.admit(posted.flow):
-        frames = posted.granularity == "frame"
-        audio, recognised = hear(
+        hearing = Hearing(
             library,
             posted.source,
             posted.channel,
@@ -99,30 +103,47 @@ def _store(library: Library, posted: Posted, file_sha256: str, fingerprint: str)
             frame_scores=frames,
             frame_embeddings=frames and posted.extract_embedding,
         )
-        heard: list[_Heard] = []
-        try:
-            for channel, waveform, found in zip(
-                _channels(posted), audio.waveforms, recognised, strict=True
-            ):
-                heard.append(
-                    _write_files(library, posted, audio, channel, waveform, found, file_sha256)
-                )
-            posted.flow.check()
-            removals = library.index.removals, library.filters.removals
-            answer, clip_ids = _commit(library, posted, heard, fingerprint)
-        except BaseException as exc:
-            stored = _is_stored(library, str(heard[0].result_dir)) if heard else None
-            if stored:
-                _settle(library, heard)
-            elif stored is False:
-                _remove_files(library, heard)
-            if isinstance(exc, OSError):
-                raise Unavailable("The clip's files could not be written.") from exc
-            raise
-        _settle(library, heard)
-        for one, clip_id in zip(heard, clip_ids, strict=True):
-            library.filters.add(clip_id, one.new, removals=removals[1])
-        return _index(library, posted, heard, clip_ids, answer, removals[0])
+        while True:
+            hearing.hear(library.spaces)
+            with library.roles.commits.shared():
+                spaces = library.spaces
+                if hearing.known(spaces.active) is not None:
+                    return _keep(library, posted, hearing, spaces, file_sha256, fingerprint)
+
+
+def _keep(
+    library: Library,
+    posted: Posted,
+    hearing: Hearing,
+    spaces: Spaces,
+    file_sha256: str,
+    fingerprint: str,
+) -> Answer:
+    """Store what was heard, index and answer it, while the spaces have these roles."""
+    heard: list[_Heard] = []
+    try:
+        for number, channel in enumerate(_channels(posted)):
+            heard.append(
+                _write_files(library, posted, hearing, spaces, channel, number, file_sha256)
+            )
+        posted.flow.check()
+        removals = [space.index.removals for space in spaces], library.filters.removals
+        answer, clip_ids = _commit(library, posted, spaces, heard, fingerprint)
+    except BaseException as exc:
+        stored = _is_stored(library, str(heard[0].result_dir)) if heard else None
+        if stored:
+            _settle(library, heard)
+        elif stored is False:
+            _remove_files(library, heard)
+        if isinstance(exc, OSError):
+            raise Unavailable("The clip's files could not be written.") from exc
+        raise
+    _settle(library, heard)
+    for one, clip_id in zip(heard, clip_ids, strict=True):
+        library.filters.add(clip_id, one.new, removals=removals[1])
+    if posted.index:
+        _index(spaces, heard, clip_ids, answer, removals[0])
+    return answer
 
 
 def _is_stored(library: Library, result_dir: str) -> bool | None:
@@ -160,12 +181,14 @@ def _channels(posted: Posted) -> tuple[Channel, ...]:
 def _write_files(
     library: Library,
     posted: Posted,
-    audio: Audio,
+    hearing: Hearing,
+    spaces: Spaces,
     channel: Channel,
-    waveform: Waveform,
-    recognised: ClipRecognition,
+    number: int,
     file_sha256: str,
 ) -> _Heard:
+    audio, waveform = hearing.audio, hearing.audio.waveforms[number]
+    recognised, *beside = [found[number] for space in spaces if (found := hearing.known(space))]
     embedding: NDArray[np.float32] | None = None
     if posted.extract_embedding:
         embedding = recognised.frame_embeddings
@@ -179,7 +202,7 @@ def _write_files(
         shutil.rmtree(result_dir, ignore_errors=True)
         raise
     new = clips.NewClip(
-        model_id=library.model_row,
+        model_id=spaces.active.model_row,
         recognition=recognised.recognition,
         fields=posted.fields,
         stored_at=dt.datetime.now(dt.UTC),
@@ -196,7 +219,8 @@ def _write_files(
         result_dir=str(result_dir),
         warnings=warnings,
     )
-    return _Heard(new, recognised, result_dir, audio_key)
+    other = beside[0].recognition if beside else None
+    return _Heard(new, recognised, other, result_dir, audio_key)
 
 
 def _all_warnings(posted: Posted, audio: Audio, waveform: Waveform) -> tuple[str, ...]:
@@ -206,7 +230,7 @@ def _all_warnings(posted: Posted, audio: Audio, waveform: Waveform) -> tuple[str
 
 
 def _commit(
-    library: Library, posted: Posted, heard: list[_Heard], fingerprint: str
+    library: Library, posted: Posted, spaces: Spaces, heard: list[_Heard], fingerprint: str
 ) -> tuple[Answer, list[int]]:
     """One transaction for all channels, their result files and the remembered answer."""
     answers = [
@@ -216,7 +240,7 @@ def _commit(
             one.result_dir,
             granularity=posted.granularity,
             embedding_saved=posted.extract_embedding,
-            model=library.recogniser.info,
+            model=spaces.active.model,
         )
         for one in heard
     ]
@@ -224,6 +248,10 @@ def _commit(
     encoded = [{"frames": to_json(its["frames"])} if "frames" in its else {} for its in answers]
     with library.store.write() as session:
         clip_ids = [_add(session, one.new, its) for one, its in zip(heard, answers, strict=True)]
+        if spaces.beside is not None:
+            pairs = zip(clip_ids, heard, strict=True)
+            beside = {clip_id: one.beside for clip_id, one in pairs if one.beside is not None}
+            recognitions.add(session, spaces.beside.model_row, beside)
         if posted.channel == "split":
             answers[0]["channels"] = {"right": answers[1]}
             encoded[0]["channels"] = f'{{"right": {as_json(answers[1], encoded[1])}}}'
@@ -253,22 +281,16 @@ def _add(session: Session, new: clips.NewClip, answer: Answer) -> int:
 
 
 def _index(
-    library: Library,
-    posted: Posted,
-    heard: list[_Heard],
-    clip_ids: list[int],
-    answer: Answer,
-    removals: int,
-) -> Answer:
-    """Add the committed clips to the index; the answer stays 200 whatever happens here."""
-    if not posted.index:
-        return answer
+    spaces: Spaces, heard: list[_Heard], clip_ids: list[int], answer: Answer, removals: list[int]
+) -> None:
+    """Add the committed clips to the indexes; the answer stays 200 whatever happens here."""
     parts = [answer, *answer.get("channels", {}).values()]
     for one, clip_id, part in zip(heard, clip_ids, parts, strict=True):
-        part["indexed"] = library.index.add(
-            clip_id, one.new.recognition.embedding, removals=removals
-        )
-    return answer
+        vectors = [one.new.recognition.embedding, *([one.beside.embedding] if one.beside else [])]
+        part["indexed"], *_ = [
+            space.index.add(clip_id, vector, removals=before)
+            for space, vector, before in zip(spaces, vectors, removals, strict=False)
+        ]
 
 
 def _fingerprint(posted: Posted, file_sha256: str) -> str:

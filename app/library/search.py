@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from app.domain import Channel, ClipFilter
 from app.errors import InvalidParameter, NotFound, NotIndexed
-from app.library.hear import hear
+from app.library.hear import Hearing
 from app.library.library import Library
 from app.library.live_index import Current
+from app.library.spaces import Space
 from app.recogniser import Flow
-from app.store import summaries
+from app.store import embeddings, summaries
 from app.store.summaries import ClipSummary
 from index.contract import Hits
 
@@ -31,6 +32,7 @@ class Found:
     """Neighbours, and the state of the index at the moment that they were found."""
 
     neighbours: list[Neighbour]
+    model: str  # id
     state: str
     build: int
     pending: int
@@ -59,14 +61,15 @@ def similar(
 
     Much of the work is done once for all of them.
     """
-    index = library.index.current()
-    known = _directions_of(library, index, clip_ids)
+    space = library.spaces.active
+    index = space.index.current()
+    known = _directions_of(library, space, index, clip_ids)
     asked = [clip_id for clip_id in clip_ids if clip_id in known]
     found: Iterator[Found] = iter(())
     if asked:
         directions = np.array([known[clip_id] for clip_id in asked])
         named = [{clip_id} for clip_id in asked]
-        found = iter(_nearest(library, index, directions, wanted, named))
+        found = iter(_nearest(library, space, index, directions, wanted, named))
     return [
         next(found) if clip_id in known else _why_unembedded(library, clip_id)
         for clip_id in clip_ids
@@ -85,11 +88,12 @@ def by_audio(
     """
     if channel == "split":
         raise InvalidParameter("channel", "a search hears one channel: mix, left or right.")
+    space = library.spaces.active
     with library.gate.admit(flow):
-        _, [heard] = hear(library, source, channel, flow)
-    index = library.index.current()
+        [heard] = Hearing(library, source, channel, flow).by(space)
+    index = space.index.current()
     asked = index.directions(heard.recognition.embedding[None])
-    [found] = _nearest(library, index, asked, wanted)
+    [found] = _nearest(library, space, index, asked, wanted)
     return found
 
 
@@ -99,7 +103,8 @@ def by_vectors(library: Library, vectors: list[list[float]], wanted: Wanted) -> 
     Raises:
         InvalidParameter: a dimension is another, or a number is not finite as float32.
     """
-    dimension = library.recogniser.info.dimension
+    space = library.spaces.active
+    dimension = space.model.dimension
     for vector in vectors:
         if len(vector) != dimension:
             raise InvalidParameter("vector", f"has {len(vector)} numbers, the model {dimension}.")
@@ -107,8 +112,8 @@ def by_vectors(library: Library, vectors: list[list[float]], wanted: Wanted) -> 
         queries = np.array(vectors, np.float32)
     if not np.isfinite(queries).all():
         raise InvalidParameter("vector", "holds a number that is not finite as float32.")
-    index = library.index.current()
-    return _nearest(library, index, index.directions(queries), wanted)
+    index = space.index.current()
+    return _nearest(library, space, index, index.directions(queries), wanted)
 
 
 def by_examples(
@@ -128,8 +133,9 @@ def by_examples(
     named = [*positive, *negative]
     if len(set(named)) < len(named):
         raise InvalidParameter("positive", "and negative name a clip twice.")
-    index = library.index.current()
-    known = _directions_of(library, index, named)
+    space = library.spaces.active
+    index = space.index.current()
+    known = _directions_of(library, space, index, named)
     for clip_id in named:
         if clip_id not in known:
             raise _why_unembedded(library, clip_id)
@@ -137,17 +143,19 @@ def by_examples(
     asked = examples[: len(positive)].mean(axis=0, keepdims=True)
     if negative:
         asked -= examples[len(positive) :].mean(axis=0) / 2
-    [found] = _nearest(library, index, asked.astype(np.float32), wanted, [set(named)])
+    [found] = _nearest(library, space, index, asked.astype(np.float32), wanted, [set(named)])
     return found
 
 
 def _directions_of(
-    library: Library, index: Current, clip_ids: Sequence[int]
+    library: Library, space: Space, index: Current, clip_ids: Sequence[int]
 ) -> dict[int, NDArray[np.float32]]:
     """Of those of the clips that have an embedding, indexed or not."""
     known = index.directions_of(clip_ids)
     if missing := [clip_id for clip_id in clip_ids if clip_id not in known]:
-        for clip_id, embedding in library.embeddings(missing).items():
+        with library.store.read() as session:
+            stored = embeddings.get(session, space.model_row, missing)
+        for clip_id, embedding in stored.items():
             known[clip_id] = index.directions(embedding[None])[0]
     return known
 
@@ -162,6 +170,7 @@ def _why_unembedded(library: Library, clip_id: int) -> NotFound | NotIndexed:
 
 def _nearest(
     library: Library,
+    space: Space,
     index: Current,
     queries: NDArray[np.float32],
     wanted: Wanted,
@@ -189,7 +198,8 @@ def _nearest(
             asked *= 4
             [last] = search(query[None], asked, one.customers)
             _take(library, [one], [last])
-    return [Found(one.nearest_first(), index.state, index.build, index.pending) for one in gathered]
+    told = space.model.id, index.state, index.build, index.pending
+    return [Found(one.nearest_first(), *told) for one in gathered]
 
 
 class _Gathered:

@@ -43,6 +43,12 @@ class Summaries:
             for clip_id in clip_ids:
                 self._known.pop(clip_id, None)
 
+    def forget_all(self) -> None:
+        """All of them may have changed."""
+        with self._changing:
+            self._forgotten += 1
+            self._known = {}
+
     def _keep(self, read: dict[int, ClipSummary], forgotten: int) -> None:
         with self._changing:
             # Some of it may have been read before a change.

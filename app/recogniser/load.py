@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from app.recogniser.fast_runtime import FastEncoder, native_dtype
 from app.recogniser.funasr_runtime import FunasrEncoder
 from app.recogniser.model_dir import ModelDirectory
 from app.recogniser.recogniser import Recogniser
+from app.recogniser.sources import Source
 from app.settings import Settings
 
 REFERENCE_CLIPS = Path(__file__).parent / "reference"  # made by scripts/make_test_audio.py
@@ -71,9 +73,62 @@ def load(settings: Settings, decided: ModelInfo | None) -> Loaded:
     source = sources.find(
         settings.model, decided.id if decided else None, settings.hub, settings.model_revision
     )
+    return load_from(settings, source, [decided.digest] if decided else [])
+
+
+def load_stored(settings: Settings, model: ModelInfo) -> Loaded:
+    """A model that has embedded clips, as it did then, from files of this machine.
+
+    Raises:
+        ModelError: it is not here, or is another by now; nothing is downloaded.
+        SettingsError: the device or the arithmetic is not there.
+    """
+    for revision in dict.fromkeys(
+        (settings.model_revision, None)
+    ):  # the setting's may be another's
+        source = sources.local_or_cached(model.id, settings.hub, revision)
+        directory = model_dir.read(source.path)
+        if model.digest in _digests(directory):
+            loaded = load_from(settings, source, [model.digest])
+            if loaded.recogniser.info.digest == model.digest:
+                return loaded
+            loaded.recogniser.close()
+            raise SettingsError(
+                f"EMOSEEK_DTYPE is {settings.dtype}, and {model.id} has embedded clips here in "
+                "another arithmetic."
+            )
+    raise ModelError(f"{model.id} is not the model any more that has embedded clips here.")
+
+
+def is_pinned(settings: Settings, model: ModelInfo) -> bool:
+    """Whether EMOSEEK_MODEL names this model, in whatever arithmetic, by files of this machine."""
+    if settings.model == "auto":
+        return False
+    try:
+        source = sources.local_or_cached(settings.model, settings.hub, settings.model_revision)
+        return is_model(source, model)
+    except ModelError:
+        return False
+
+
+def is_model(source: Source, model: ModelInfo) -> bool:
+    """Whether it is this model, in whatever arithmetic. Raises ModelError."""
+    return model.digest in _digests(model_dir.read(source.path))
+
+
+def load_from(settings: Settings, source: Source, known: Collection[str]) -> Loaded:
+    """Check, load and warm a model that was found.
+
+    Args:
+        known: digests of models that have embedded clips; of one of these, its arithmetic is kept.
+
+    Raises:
+        ModelError: it does not fit together.
+        SettingsError: the device or the arithmetic is not there.
+    """
     directory = model_dir.read(source.path)
     device = _device(settings.device)
-    dtype = _dtype(settings, device, directory, decided)
+    dtype = _dtype(settings, device, directory, known)
     encoder: Encoder
     if settings.runtime == "funasr":
         encoder = FunasrEncoder(
@@ -114,15 +169,20 @@ def reference_clips() -> list[Waveform]:
     return waveforms
 
 
+def _digests(directory: ModelDirectory) -> dict[str, str]:
+    """The arithmetic of each digest that the directory's model may have."""
+    return {directory.digest(dtype): dtype for dtype in model_dir.ARITHMETICS}
+
+
 def _dtype(
-    settings: Settings, device: str, directory: ModelDirectory, decided: ModelInfo | None
+    settings: Settings, device: str, directory: ModelDirectory, known: Collection[str]
 ) -> str:
     """What `auto` means here: the arithmetic that the database's clips were embedded in, else
     the fastest one that the processor has for a network of this size."""
     chosen: str = settings.dtype
-    if chosen == "auto" and decided is not None:
-        for dtype in model_dir.ARITHMETICS:
-            if decided.digest == directory.digest(dtype):
+    if chosen == "auto":
+        for digest, dtype in _digests(directory).items():
+            if digest in known:
                 chosen = dtype
     if settings.runtime == "funasr" and chosen == "int8":
         raise SettingsError(

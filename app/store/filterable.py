@@ -35,6 +35,14 @@ class Filterable(NamedTuple):
     files: Sequence[str | None]  # SHA-256
 
 
+class Scores(NamedTuple):
+    """What was heard in n clips; every column is (n,)."""
+
+    ids: Sequence[int]
+    emotions: Sequence[str | None]
+    confidences: Sequence[float | None]
+
+
 class Labels(NamedTuple):
     """Tags or digests of metadata, and the clip of each."""
 
@@ -63,6 +71,13 @@ def read(session: Session, ids: Sequence[int] | None = None) -> Iterator[Filtera
         # NumPy reads a text twenty times as fast as a datetime object.
         instants = np.array(texts, "datetime64[us]").astype(np.int64)
         yield Filterable(clip_ids, emotions, confidences, instants, *others)
+
+
+def read_scores(session: Session) -> Iterator[Scores]:
+    """Of all clips by rising id, batch by batch."""
+    query = select(CLIPS.id, CLIPS.emotion, CLIPS.confidence)
+    for columns in _batches(session, query, CLIPS.id, None):
+        yield Scores(*columns)
 
 
 def read_labels(session: Session, ids: Sequence[int] | None = None) -> Iterator[Labels]:

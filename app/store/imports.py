@@ -60,6 +60,13 @@ def progress(session: Session, key: str, model_id: int, *, lock: bool = False) -
     return None if row is None else Progress(row.rows, row.done, row.clip_id)
 
 
+def clip_of(session: Session, key: str) -> int | None:
+    """The clip that a result directory was imported as, whichever model was the active one."""
+    return session.scalar(
+        select(ImportRow.clip_id).where(ImportRow.key == key, ImportRow.clip_id.is_not(None))
+    )
+
+
 def begin(
     session: Session,
     key: str,

@@ -24,6 +24,40 @@ def activate(session: Session, model: ModelInfo, prior_mean: NDArray[np.float32]
         prior_mean: (D,) the mean embedding assumed before any clip is stored.
     """
     session.execute(update(ModelRow).values(active=False))
+    row = _registered(session, model, prior_mean)
+    row.active, row.beside = True, False
+    session.flush()
+    return row.id
+
+
+def beside(session: Session) -> ModelInfo | None:
+    """The model that new clips are recognised by beside the active one."""
+    row = session.scalar(select(ModelRow).where(ModelRow.beside))
+    return None if row is None else as_info(row)
+
+
+def place_beside(session: Session, model: ModelInfo, prior_mean: NDArray[np.float32]) -> int:
+    """Have `model` beside the active one, and no other; arguments and answer as `activate`."""
+    remove_beside(session)
+    row = _registered(session, model, prior_mean)
+    row.beside = True
+    session.flush()
+    return row.id
+
+
+def remove_beside(session: Session) -> None:
+    """No model is beside the active one any more; what it made stays."""
+    session.execute(update(ModelRow).values(beside=False))
+
+
+def swap_roles(session: Session) -> None:
+    """Make the model that is beside the active one, and the reverse."""
+    values = {"active": ModelRow.beside, "beside": ModelRow.active}
+    changes = update(ModelRow).where(ModelRow.active | ModelRow.beside).values(values)
+    session.execute(changes, execution_options={"synchronize_session": False})
+
+
+def _registered(session: Session, model: ModelInfo, prior_mean: NDArray[np.float32]) -> ModelRow:
     row = session.scalar(select(ModelRow).where(ModelRow.digest == model.digest))
     if row is None:
         row = ModelRow(
@@ -31,12 +65,11 @@ def activate(session: Session, model: ModelInfo, prior_mean: NDArray[np.float32]
             name=model.id,
             dimension=model.dimension,
             bundled=model.bundled,
+            active=False,
             prior_mean=prior_mean.astype("<f4").tobytes(),
         )
         session.add(row)
-    row.active = True
-    session.flush()
-    return row.id
+    return row
 
 
 def prior_mean(session: Session, digest: str) -> NDArray[np.float32] | None:

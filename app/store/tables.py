@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Text,
     TypeDecorator,
+    false,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -60,7 +61,8 @@ class Base(DeclarativeBase):
 
 
 class ModelRow(Base):
-    """A model that has embedded clips here. One of them at most is active."""
+    """A model that has embedded clips here. One of them at most is active; one other at most is
+    beside: new clips are recognised by it too, and it can take the active one's place."""
 
     __tablename__ = "models"
 
@@ -70,10 +72,30 @@ class ModelRow(Base):
     dimension: Mapped[int]
     bundled: Mapped[bool]
     active: Mapped[bool]
+    beside: Mapped[bool] = mapped_column(server_default=false(), default=False)
     prior_mean: Mapped[bytes] = mapped_column(LargeBinary)  # float32 (D,), little-endian
 
 
-class ClipRow(Base):
+class ScoreColumns:
+    """What a model heard; null where an import did not bring it."""
+
+    emotion: Mapped[str | None] = mapped_column(String(9))
+    confidence: Mapped[float | None] = mapped_column(Float(53))
+    score_angry: Mapped[float | None] = mapped_column(Float(53))
+    score_disgusted: Mapped[float | None] = mapped_column(Float(53))
+    score_fearful: Mapped[float | None] = mapped_column(Float(53))
+    score_happy: Mapped[float | None] = mapped_column(Float(53))
+    score_neutral: Mapped[float | None] = mapped_column(Float(53))
+    score_other: Mapped[float | None] = mapped_column(Float(53))
+    score_sad: Mapped[float | None] = mapped_column(Float(53))
+    score_surprised: Mapped[float | None] = mapped_column(Float(53))
+    score_unknown: Mapped[float | None] = mapped_column(Float(53))
+
+
+SCORE_COLUMNS = tuple(f"score_{label}" for label in LABELS)
+
+
+class ClipRow(ScoreColumns, Base):
     """A stored recording: file facts, what the caller said of it, and its scores.
 
     File facts and scores are null where an import did not bring them.
@@ -105,24 +127,9 @@ class ClipRow(Base):
     agent_id: Mapped[str | None] = mapped_column(String(200), index=True)
     metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", Json)
     indexable: Mapped[bool]
-    emotion: Mapped[str | None] = mapped_column(String(9))
-    confidence: Mapped[float | None] = mapped_column(Float(53))
     audio_key: Mapped[str | None] = mapped_column(String(40), unique=True)
     result_dir: Mapped[str | None] = mapped_column(Text)
     warnings: Mapped[list[str]] = mapped_column(Json)
-
-    score_angry: Mapped[float | None] = mapped_column(Float(53))
-    score_disgusted: Mapped[float | None] = mapped_column(Float(53))
-    score_fearful: Mapped[float | None] = mapped_column(Float(53))
-    score_happy: Mapped[float | None] = mapped_column(Float(53))
-    score_neutral: Mapped[float | None] = mapped_column(Float(53))
-    score_other: Mapped[float | None] = mapped_column(Float(53))
-    score_sad: Mapped[float | None] = mapped_column(Float(53))
-    score_surprised: Mapped[float | None] = mapped_column(Float(53))
-    score_unknown: Mapped[float | None] = mapped_column(Float(53))
-
-
-SCORE_COLUMNS = tuple(f"score_{label}" for label in LABELS)
 
 
 class TagRow(Base):
@@ -158,6 +165,17 @@ class EmbeddingRow(Base):
         Id, ForeignKey("clips.id", ondelete="CASCADE"), primary_key=True, index=True
     )
     vector: Mapped[bytes] = mapped_column(LargeBinary)  # float32 (D,), little-endian
+
+
+class RecognitionRow(ScoreColumns, Base):
+    """The scores of a clip by a model that its row does not have the scores of."""
+
+    __tablename__ = "recognitions"
+
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"), primary_key=True)
+    clip_id: Mapped[int] = mapped_column(
+        Id, ForeignKey("clips.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
 
 
 class ImportRow(Base):
