@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from app.settings import load_settings
 from app.store import clips, recognitions
 
 SECONDS = 0.4
+
+Open = Callable[..., Library]  # as the fixture `reopen`
 
 
 def opened(directory: Path, **settings: Any) -> Library:
@@ -78,11 +81,10 @@ def hear_again(library: Library, space: Space) -> list[int]:
     return added
 
 
-def neighbours(library: Library, clip_id: int, **wanted: Any) -> list[tuple[int, float]]:
+def neighbours(library: Library, clip_id: int) -> list[tuple[int, float]]:
     """Ids and similarities of the clips similar to one."""
-    [found] = similar(library, [clip_id], Wanted(**{"k": 1000, **wanted}))
+    [found] = similar(library, [clip_id], Wanted(k=1000))
     assert isinstance(found, Found), found
-    assert found.model == library.spaces.active.model.id
     return [(near.clip.id, near.similarity) for near in found.neighbours]
 
 

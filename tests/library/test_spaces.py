@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,46 +11,17 @@ import pytest
 
 import app.library.roles
 from app.domain import ClipFilter
+from app.errors import ClientGone, Conflict, ModelError, NotIndexed
 from app.library import Library
 from app.library.hear import Hearing
-from app.recogniser import Source
+from app.library.search import Wanted, similar
+from app.library.spaces import index_dir
+from app.recogniser import Flow, Recogniser, Source
+from app.recogniser.model_dir import BUNDLED
+from app.recogniser.sources import BUNDLED_ID
 from app.store import embeddings
 from tests.library import spaces_rig as rig
-
-BUNDLED = "emoseek/bundled"
-Open = Callable[..., Library]
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Settings of one database."""
-    if request.param == "sqlite":
-        return {}
-    return {"database_url": request.getfixturevalue("postgres_url")}
-
-
-@pytest.fixture
-def reopen(tmp_path: Path) -> Iterator[Open]:
-    """Opens the library in the test's directory as the next process would."""
-    with contextlib.ExitStack() as stack:
-
-        def open_one(**settings: Any) -> Library:
-            stack.close()
-            library = rig.opened(tmp_path, **settings)
-            stack.callback(library.close)
-            return library
-
-        yield open_one
-
-
-@pytest.fixture
-def library(reopen: Open) -> Library:
-    return reopen()
-
-
-@pytest.fixture
-def second(second_model: Path) -> Source:
-    return rig.source(second_model)
+from tests.library.spaces_rig import Open
 
 
 def test_both_hear_and_change_places(
@@ -66,7 +36,7 @@ def test_both_hear_and_change_places(
     assert rig.hear_again(library, beside) == []
     ids.append(rig.post(library, 6))
     assert rig.indexed(beside) == rig.indexed(library.spaces.active) == ids
-    assert library.recogniser.info.id == BUNDLED
+    assert library.recogniser.info.id == BUNDLED_ID
     assert {**rig.scores(library), **first} == rig.scores(library)  # nothing has changed yet
     for space in library.spaces:
         space.index.rebuild()  # or else maintenance does, and similarities change
@@ -90,7 +60,7 @@ def test_both_hear_and_change_places(
     back = rig.scores(library)
     assert {i: said for i, said in back.items() if i != last} == first  # to the last bit
     assert back[last][0] == library.recogniser.info.digest
-    assert library.recogniser.info.id == BUNDLED
+    assert library.recogniser.info.id == BUNDLED_ID
     library.forget(last)
     assert {i: rig.neighbours(library, i) for i in near} == near
     library.roles.switch()
@@ -110,13 +80,9 @@ def test_the_answer_is_of_the_active_model(library: Library, second: Source) -> 
     assert after["scores"] != before["scores"]
     assert after["indexed"]
     both = rig.posted(library, 0, channel="split")
-    assert rig.indexed(library.spaces.active)[-2:] == [
-        both["clip_id"],
-        both["channels"]["right"]["clip_id"],
-    ]
-    assert (
-        rig.indexed(library.spaces.active)[-2:] == rig.indexed(library.roles.switch().active)[-2:]
-    )
+    sides = [both["clip_id"], both["channels"]["right"]["clip_id"]]
+    for space in library.spaces:
+        assert rig.indexed(space)[-2:] == sides
     written = [
         np.load(library.settings.outputs_dir / Path(one["result_dir"]).name / "embedding.npy")
         for one in (before, while_beside, after)
@@ -196,3 +162,97 @@ def test_who_was_heard_before_the_other_one_came_is_heard_again(
     library.roles.switch()
     [first] = rig.scores(library).values()
     assert said[0] != first[0] == library.recogniser.info.digest
+
+
+def test_a_model_beside_that_fails_refuses_nobody(
+    library: Library, second: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside = library.roles.open_beside(second)
+    submit = Recogniser.submit
+
+    def fail(self: Recogniser, *of: Any, **options: Any) -> Any:
+        if self is beside.recogniser:
+            raise MemoryError
+        return submit(self, *of, **options)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Recogniser, "submit", fail)
+        answer = rig.posted(library, 0)
+    assert answer["indexed"]
+    assert [rig.indexed(space) for space in library.spaces] == [[answer["clip_id"]], []]
+    assert rig.hear_again(library, beside) == [answer["clip_id"]]
+    assert rig.indexed(beside) == [answer["clip_id"]]
+
+
+def test_a_client_that_has_gone_is_not_waited_for_by_the_model_beside(
+    library: Library, second: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside = library.roles.open_beside(second)
+    flow, submit = Flow(), Recogniser.submit
+
+    def hang_up(self: Recogniser, *of: Any, **options: Any) -> Any:
+        if self is beside.recogniser:
+            flow.cancel()
+        return submit(self, *of, **options)
+
+    monkeypatch.setattr(Recogniser, "submit", hang_up)
+    with pytest.raises(ClientGone):
+        rig.posted(library, 0, flow=flow)
+    assert rig.scores(library) == {}
+
+
+def test_a_clip_that_only_the_other_model_embedded(reopen: Open, second: Source) -> None:
+    library = reopen(keep_audio=False)
+    old = rig.post(library, 0)
+    [before] = rig.scores(library).values()
+    beside = library.roles.open_beside(second)
+    assert rig.hear_again(library, beside) == []
+    new = rig.post(library, 1)
+    library.roles.switch()
+    assert rig.scores(library)[old] == before
+    assert rig.scores(library)[new][0] == beside.model.digest
+    assert rig.neighbours(library, new) == []
+    [refused] = similar(library, [old], Wanted())
+    assert isinstance(refused, NotIndexed)
+    library = reopen(keep_audio=False, model="auto")  # no reason to refuse the start
+    assert rig.scores(library)[old] == before
+
+
+def test_what_is_beside_and_what_is_not(library: Library, second: Source, tmp_path: Path) -> None:
+    with pytest.raises(Conflict):
+        library.roles.switch()
+    bundled = Source(BUNDLED_ID, BUNDLED)
+    with pytest.raises(Conflict, match="is the active model"):
+        library.roles.open_beside(bundled)
+    with pytest.raises(ModelError):
+        library.roles.open_beside(rig.source(tmp_path))
+    beside = library.roles.open_beside(second)
+    assert library.roles.open_beside(second) is beside
+    third = shutil.copytree(second.path, tmp_path / "third")
+    tokens = (third / "tokens.txt").read_text("utf-8").split()
+    (third / "tokens.txt").write_text("\n".join(reversed(tokens)), "utf-8")
+    with pytest.raises(Conflict, match="is beside the active model"):
+        library.roles.open_beside(rig.source(third))
+    library.roles.close_beside()
+    library.roles.close_beside()
+    with pytest.raises(Conflict):
+        library.roles.switch()
+    assert library.roles.open_beside(rig.source(third)).model.id == str(third)
+
+
+def test_closed_and_opened_again(library: Library, second: Source) -> None:
+    ids = [rig.post(library, seed) for seed in range(2)]
+    first = library.roles.open_beside(second)
+    rig.hear_again(library, first)
+    first.index.save()
+    directory = index_dir(library.settings, first.model)
+    assert directory.is_dir()
+    library.roles.close_beside()
+    assert not directory.exists()
+    ids.append(rig.post(library, 2))
+    library.forget(ids.pop(0))
+    beside = library.roles.open_beside(second)
+    assert rig.indexed(beside) == ids[:1]
+    assert rig.hear_again(library, beside) == ids[1:]
+    library.roles.switch()
+    assert rig.indexed(library.spaces.active) == ids
