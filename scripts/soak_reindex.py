@@ -46,7 +46,7 @@ class Traffic:
         self._files = files
         self._known = known
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._go_on, args=(n,)) for n in range(clients)]
+        self._threads = [threading.Thread(target=self._go_on, daemon=True) for _ in range(clients)]
 
     def __enter__(self) -> Traffic:
         for thread in self._threads:
@@ -58,10 +58,10 @@ class Traffic:
         for thread in self._threads:
             thread.join()
 
-    def _go_on(self, number: int) -> None:
+    def _go_on(self) -> None:
         told: list[str] = []
         self.models.append(told)
-        clips = zip(itertools.cycle(self._files[number::7]), itertools.cycle(self._known))
+        clips = zip(itertools.cycle(self._files), itertools.cycle(self._known), strict=False)
         for turn, (path, known) in enumerate(clips):
             if self._stop.is_set():
                 return

@@ -263,6 +263,23 @@ def test_stopped_and_asked_for_again(start: Start) -> None:
     check(service, held.clip_ids)
 
 
+def test_asked_for_again_after_a_rollback(start: Start) -> None:
+    service = start()
+    clip_ids = some_clips(service)
+    place_second_model(service)
+    to_other(service)
+    done(service)
+    reindex(service, "/rollback")
+    assert model_of(service) == BUNDLED
+    to_other(service)
+    assert done(service)["reembedded"] == 0
+    assert model_of(service) != BUNDLED
+    check(service, clip_ids)
+    place_second_model(service, name="third", size="bundled")
+    third = reindex(service, json={"model": "third"})
+    assert "drop it first" in is_problem(third, 409, "conflict")
+
+
 def test_killed_while_it_was_to_stop(start: Start) -> None:
     held = Held(start)
     service = held.service
