@@ -7,9 +7,9 @@ from typing import BinaryIO
 
 from app.audio import decode
 from app.domain import Audio, Channel, ClipRecognition
-from app.errors import EmoseekError
+from app.errors import EmoseekError, Unavailable
 from app.library.library import Library
-from app.library.spaces import Space, Spaces
+from app.library.spaces import Space
 from app.recogniser import Flow, recognise_clip
 
 log = logging.getLogger(__name__)
@@ -49,52 +49,56 @@ class Hearing:
             go_on=self._go_on,
         )
 
-    def hear(self, spaces: Spaces) -> None:
-        """Recognises each channel with the models that have not. The one beside may fail.
+    def hear(self) -> None:
+        """Recognises each channel with the models that have not. The one beside may fail, and so
+        may one that was dropped meanwhile.
 
         Raises:
             NoAudio: the active model makes no finite numbers of the samples.
             Unavailable: the disk is full, or the service stops.
             ClientGone: the flow was cancelled.
         """
-        self.by(spaces.active)
-        self.try_beside(spaces)
-
-    def try_beside(self, spaces: Spaces) -> None:
-        """As `hear`, with the model beside the active one only."""
-        if spaces.beside is None or self.known(spaces.beside) is not None:
-            return
-        # A flow of its own: it is cancelled by a failure, and is of one recogniser.
-        flow = Flow()
-        self._flow.on_cancel(lambda _: flow.cancel())
+        space = self._library.spaces.active
         try:
-            self._hear(spaces.beside, flow)
+            self.by(space)
+        except Unavailable:
+            if space in self._library.spaces:
+                raise
+        self.hear_beside()
+
+    def hear_beside(self) -> None:
+        """As `hear`, with the model beside the active one only."""
+        space = self._library.spaces.beside
+        if space is None:
+            return
+        try:
+            self.by(space)
         except Exception as exc:
             self._go_on()  # whatever it was, unless nobody waits for an answer
             told = exc.detail if isinstance(exc, EmoseekError) else repr(exc)
-            log.warning("%s did not hear a new clip: %s", spaces.beside.model.id, told)
+            log.warning("%s did not hear a new clip: %s", space.model.id, told)
 
     def by(self, space: Space) -> list[ClipRecognition]:
         """What the model of a space heard in each channel. Raises as `hear`, of that model."""
-        return self.known(space) or self._hear(space, self._flow)
+        if space.model_row not in self._heard:
+            flow = Flow()  # one is of one recogniser, and cancelled when that fails
+            self._flow.on_cancel(lambda _: flow.cancel())
+            self._heard[space.model_row] = [
+                recognise_clip(
+                    space.recogniser,
+                    waveform,
+                    flow,
+                    **self._frames,
+                    scratch=self._library.settings.data_dir,
+                    go_on=self._go_on,
+                )
+                for waveform in self.audio.waveforms
+            ]
+        return self._heard[space.model_row]
 
     def known(self, space: Space) -> list[ClipRecognition] | None:
         """The same, if it has heard it already."""
         return self._heard.get(space.model_row)
-
-    def _hear(self, space: Space, flow: Flow) -> list[ClipRecognition]:
-        heard = self._heard[space.model_row] = [
-            recognise_clip(
-                space.recogniser,
-                waveform,
-                flow,
-                **self._frames,
-                scratch=self._library.settings.data_dir,
-                go_on=self._go_on,
-            )
-            for waveform in self.audio.waveforms
-        ]
-        return heard
 
     def _go_on(self) -> None:
         self._library.gate.check(self._flow)

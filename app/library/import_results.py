@@ -121,9 +121,9 @@ def _hear_and_store(
 ) -> int:
     while True:
         if given.embedding is None:
-            hearing.hear(library.spaces)
+            hearing.hear()
         else:
-            hearing.try_beside(library.spaces)
+            hearing.hear_beside()
         with library.roles.commits.shared():
             spaces = library.spaces
             if given.embedding is not None or hearing.known(spaces.active) is not None:

@@ -104,7 +104,7 @@ def _store(library: Library, posted: Posted, file_sha256: str, fingerprint: str)
             frame_embeddings=frames and posted.extract_embedding,
         )
         while True:
-            hearing.hear(library.spaces)
+            hearing.hear()
             with library.roles.commits.shared():
                 spaces = library.spaces
                 if hearing.known(spaces.active) is not None:
@@ -122,10 +122,8 @@ def _keep(
     """Store what was heard, index and answer it, while the spaces have these roles."""
     heard: list[_Heard] = []
     try:
-        for number, channel in enumerate(_channels(posted)):
-            heard.append(
-                _write_files(library, posted, hearing, spaces, channel, number, file_sha256)
-            )
+        for number in range(len(hearing.audio.waveforms)):
+            heard.append(_write_files(library, posted, hearing, spaces, number, file_sha256))
         posted.flow.check()
         removals = [space.index.removals for space in spaces], library.filters.removals
         answer, clip_ids = _commit(library, posted, spaces, heard, fingerprint)
@@ -174,16 +172,11 @@ def _settle(library: Library, heard: list[_Heard]) -> None:
                 log.exception("The audio %s is not settled.", one.audio_key)
 
 
-def _channels(posted: Posted) -> tuple[Channel, ...]:
-    return ("left", "right") if posted.channel == "split" else (posted.channel,)
-
-
 def _write_files(
     library: Library,
     posted: Posted,
     hearing: Hearing,
     spaces: Spaces,
-    channel: Channel,
     number: int,
     file_sha256: str,
 ) -> _Heard:
@@ -207,7 +200,7 @@ def _write_files(
         fields=posted.fields,
         stored_at=dt.datetime.now(dt.UTC),
         duration=len(waveform) / SAMPLE_RATE,
-        channel=channel,
+        channel=("left", "right")[number] if posted.channel == "split" else posted.channel,
         container=audio.container,
         codec=audio.codec,
         sample_rate=audio.sample_rate,

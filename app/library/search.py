@@ -88,8 +88,8 @@ def by_audio(
     """
     if channel == "split":
         raise InvalidParameter("channel", "a search hears one channel: mix, left or right.")
-    space = library.spaces.active
     with library.gate.admit(flow):
+        space = library.spaces.active
         [heard] = Hearing(library, source, channel, flow).by(space)
     index = space.index.current()
     asked = index.directions(heard.recognition.embedding[None])

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from app.domain import LABELS, ClipFields, ClipFilter, ModelInfo, Recognition
 from app.library.filter_columns import FilterColumns
 from app.store import Store, clips, models, summaries
+from app.store.tables import ClipRow
 from tests.store.test_store import new_clip
 
 MODEL = ModelInfo("test/model", "d" * 64, 4, bundled=False)
@@ -62,6 +64,12 @@ STEPS = st.one_of(
     st.tuples(st.just("add"), st.just("sad"), st.just(CONFIDENCES[1]), FIELDS, FILES),
     st.tuples(st.just("change"), PLACES, FIELDS),
     st.tuples(st.just("delete"), PLACES),
+    st.tuples(
+        st.just("rescore"),
+        PLACES,
+        st.none() | st.sampled_from(LABELS),
+        st.sampled_from(CONFIDENCES),
+    ),
     st.tuples(st.just("restart")),
 )
 
@@ -118,6 +126,13 @@ class Rig:
             self.write(clip_id, fields)
             self.columns.refresh([clip_id])
 
+    def rescore(self, places: Sequence[int], emotion: str | None, confidence: float) -> None:
+        """Another model's scores take the place of theirs, all at once."""
+        chosen = update(ClipRow).where(ClipRow.id.in_(self.some(places)))
+        with self.columns.rescoring() as read, self.store.write() as session:
+            session.execute(chosen.values(emotion=emotion, confidence=confidence))
+            read(session)
+
     def erase(self, clip_ids: list[int]) -> None:
         """Delete clips from the store only."""
         with self.store.write() as session:
@@ -141,7 +156,7 @@ class Rig:
         instant = fields.recorded_at or clip.stored_at
         texts = ((key, value) for key, value in fields.metadata.items() if isinstance(value, str))
         return ClipFilter(
-            (clip.emotion,),
+            (clip.emotion,) if clip.emotion else (),
             clip.confidence,
             fields.customer_id,
             fields.call_id,

@@ -8,6 +8,7 @@ import threading
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from app.domain import ClipFields, ClipFilter
 from app.errors import Unavailable
@@ -64,6 +65,16 @@ def test_each_field_alone_finds_some_and_leaves_some(rig: Rig) -> None:
     rig.change([1], ClipFields(recorded_at=NOON + day))
     assert rig.columns.ids(ClipFilter(until=NOON)).tolist() == [found]
     assert rig.columns.ids(ClipFilter(since=NOON)).tolist() == rig.ids[1:]
+
+
+def test_a_change_of_scores_that_fails_changes_nothing(rig: Rig) -> None:
+    clip_id = rig.add("sad")
+    with pytest.raises(KeyError), rig.columns.rescoring() as read, rig.store.write() as session:
+        session.execute(text("UPDATE clips SET emotion = 'happy'"))
+        read(session)
+        raise KeyError
+    assert rig.columns.ids(ClipFilter(emotions=("sad",))).tolist() == [clip_id]
+    rig.check(ClipFilter(emotions=("happy",)))
 
 
 def test_customers_whose_hashes_are_alike(rig: Rig) -> None:

@@ -143,12 +143,11 @@ def test_who_was_heard_before_the_other_one_came_is_heard_again(
 ) -> None:
     hear, rounds = Hearing.hear, 0
 
-    def heard_then_switched(self: Hearing, spaces: Any) -> None:
+    def heard_then_switched(self: Hearing) -> None:
         nonlocal rounds
         rounds += 1
-        hear(self, spaces)
+        hear(self)
         if rounds == 1:
-            assert spaces.beside is None
             library.roles.open_beside(second)
             library.roles.switch()
 
@@ -199,6 +198,24 @@ def test_a_client_that_has_gone_is_not_waited_for_by_the_model_beside(
     with pytest.raises(ClientGone):
         rig.posted(library, 0, flow=flow)
     assert rig.scores(library) == {}
+
+
+def test_a_model_that_was_dropped_while_it_heard(
+    library: Library, second: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.roles.open_beside(second)
+    submit, dropped = Recogniser.submit, library.spaces.active.recogniser
+
+    def drop(self: Recogniser, *of: Any, **options: Any) -> Any:
+        if self is dropped:
+            library.roles.switch()
+            library.roles.close_beside()
+        return submit(self, *of, **options)
+
+    monkeypatch.setattr(Recogniser, "submit", drop)
+    answer = rig.posted(library, 0)
+    assert answer["model"]["id"] == second.id
+    assert rig.indexed(library.spaces.active) == [answer["clip_id"]]
 
 
 def test_a_clip_that_only_the_other_model_embedded(reopen: Open, second: Source) -> None:

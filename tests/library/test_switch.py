@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 
 from app.domain import ClipFilter
 from app.errors import Unavailable
 from app.library import Library
 from app.library.commit_lock import CommitLock
+from app.library.filter_columns import FilterColumns
+from app.library.imports import add_rows, begin
 from app.recogniser import Source
 from app.recogniser.sources import BUNDLED_ID
 from app.store import Store
+from app.store.imports import ImportedClip
 from tests.library import spaces_rig as rig
 from tests.library.spaces_rig import Open
 
@@ -156,6 +160,46 @@ def test_switches_beside_posts_searches_and_deletions(
         assert rig.indexed(library.spaces.active) == ids
         library.roles.switch()
     assert library.recogniser.info.id == second.id
+
+
+def import_rows(library: Library, _: int) -> None:
+    begin(library, "k", None, rows=1, dimension=192, highest_id=None)
+    vectors = np.ones((1, 192), np.float32)
+    add_rows(library, "k", None, 0, vectors, [ImportedClip()], None)
+
+
+@pytest.mark.parametrize(
+    ("act", "follows"),
+    [
+        (lambda library, _: rig.post(library, 1), "add"),
+        (lambda library, clip_id: library.forget(clip_id), "remove"),
+        (lambda library, clip_id: library.change(clip_id, {"call_id": "c"}), "refresh"),
+        (import_rows, "refresh"),
+    ],
+)
+def test_a_switch_waits_for_what_follows_from_a_commit(
+    library: Library,
+    second: Source,
+    monkeypatch: pytest.MonkeyPatch,
+    act: Callable[[Library, int], Any],
+    follows: str,
+) -> None:
+    clip_id = rig.post(library, 0)
+    rig.hear_again(library, library.roles.open_beside(second))
+    follow, switched = getattr(FilterColumns, follows), threading.Event()
+    switch = threading.Thread(target=lambda: (library.roles.switch(), switched.set()))
+
+    def follow_late(self: FilterColumns, *of: Any, **options: Any) -> None:
+        if not switch.ident:
+            switch.start()
+            assert not switched.wait(0.3)
+        follow(self, *of, **options)
+
+    monkeypatch.setattr(FilterColumns, follows, follow_late)
+    act(library, clip_id)
+    switch.join(10)
+    assert library.recogniser.info.id == second.id
+    rig.scores(library)
 
 
 def test_filters_follow_in_the_same_moment(
