@@ -47,9 +47,9 @@ class Candidates:
         self._k = k
         self._wanted = k + SPARE
         covered, closed = moment.graph.covered, moment.closed
-        self._open = _spans(moment.segments, masks, room, closed)
+        self._open = spans(moment.segments, masks, room, closed)
         tail = [np.empty(0, np.bool_)]
-        tail += [mask for _, _, mask in _spans(moment.segments, masks, room, covered)]
+        tail += [mask for _, _, mask in spans(moment.segments, masks, room, covered)]
         self._reduced_bits = packed(np.concatenate(tail)[: closed - covered])
         if masks is None:
             self._graph_bits = moment.alive
@@ -68,13 +68,7 @@ class Candidates:
         rows = np.concatenate([rows for _, rows in parts])
         if len(rows) > self._wanted:
             rows = rows[np.argpartition(-scores, self._wanted - 1)[: self._wanted]]
-        segments, room = self._moment.segments, self._room
-        if not len(rows):
-            return Hits(np.empty(0, np.int64), np.empty(0))
-        places = [divmod(row, room) for row in rows.tolist()]
-        ids = np.array([segments[at].row_ids[row] for at, row in places], np.int64)
-        vectors = np.concatenate([segments[at].rows[row] for at, row in places])
-        return nearest(ids, similarities(asked[0], vectors.reshape(len(ids), -1)), self._k)
+        return ranked(self._moment.segments, self._room, asked[0], rows, self._k)
 
     def _of_graph(self, reduced: Vectors) -> tuple[Vectors, Ids]:
         graph = self._moment.graph
@@ -105,18 +99,28 @@ class Candidates:
         return found
 
 
-def _spans(
+def ranked(segments: Segments, room: int, asked: Vectors, rows: Ids, k: int) -> Hits:
+    """The k nearest of these rows (n,), none twice, to one direction (D,), by their similarity."""
+    if not len(rows):
+        return Hits(np.empty(0, np.int64), np.empty(0))
+    places = [divmod(row, room) for row in rows.tolist()]
+    ids = np.array([segments[at].row_ids[row] for at, row in places], np.int64)
+    vectors = np.concatenate([segments[at].rows[row] for at, row in places])
+    return nearest(ids, similarities(asked, vectors.reshape(len(ids), -1)), k)
+
+
+def spans(
     segments: Segments, masks: list[Mask] | None, room: int, start: int
 ) -> list[tuple[int, Vectors, Mask]]:
     """Number of the first row, rows and mask of each segment's part from row `start` on."""
-    spans = []
+    found = []
     for at in range(start // room, len(segments)):
         segment, begin = segments[at], max(start - at * room, 0)
         if begin < segment.count:
             mask = segment.live if masks is None else masks[at]
             rows = segment.rows[begin : segment.count]
-            spans.append((at * room + begin, rows, mask[begin:]))
-    return spans
+            found.append((at * room + begin, rows, mask[begin:]))
+    return found
 
 
 def _share(bits: Bits, count: int) -> float:

@@ -105,6 +105,16 @@ class GraphIndex:
         return cls(mean, segments, graph, beam=beam, room=room, make=make)
 
     @property
+    def moment(self) -> Moment:
+        """Rows and structures as they are now; they do not change."""
+        return self._moment
+
+    @property
+    def room(self) -> int:
+        """Rows of a full segment: row r is row r % room of segment r // room."""
+        return self._room
+
+    @property
     def segments(self) -> Segments:
         """Rows and ids at this moment."""
         return self._moment.segments

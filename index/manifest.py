@@ -70,6 +70,7 @@ class Manifest:
     built_on: int | None  # clips that the mean was taken from, where the one who saved knew
     files: dict[str, FileRecord]  # by role
     graph: GraphRecord | None = None  # of format 2
+    changed: int = 0  # vectors added and removed since the mean was taken; older ones do not say
 
     @property
     def names(self) -> set[str]:
@@ -129,9 +130,9 @@ class Manifest:
     def _check_fields(self, name: str) -> None:
         """A right checksum does not make it ours: names must not lead out of the directory."""
         built_on = 0 if self.built_on is None else self.built_on
-        numbers = (self.dimension, self.count, self.build, built_on)
+        numbers = (self.dimension, self.count, self.build, built_on, self.changed)
         whole = all(type(one) is int for one in numbers)
-        if not whole or self.dimension < 1 or self.count < 0 or built_on < 0:
+        if not whole or self.dimension < 1 or min(self.count, built_on, self.changed) < 0:
             raise SnapshotError(f"{name} holds numbers that cannot be")
         if set(self.files) != _ROLES[self.format]:
             raise SnapshotError(f"{name} does not name the files that it should")

@@ -14,6 +14,8 @@ from index.errors import WrongDimension
 
 PRIOR_WEIGHT = 30.0  # clips that the prior counts for: at 30 stored clips each has half a say
 SETTLED_SIZE = 10_000  # clips; from here the mean moves a cosine by about 1 / size, below 1e-4
+DRIFT = 0.001  # of a mean, from which one in a hundred of the ten nearest is another
+CHANCE = 3.0  # over the size: a drift that is hardly chance, which with half as many again is 0.5
 
 
 class RunningMean:
@@ -81,6 +83,29 @@ def needs_rebuild(built_on: int, size: int) -> bool:
     if min(built_on, size) >= SETTLED_SIZE:
         return False
     return size != built_on and (size >= 1.5 * built_on or size <= 0.5 * built_on)
+
+
+def drift(
+    of: NDArray[np.floating], sample: Vectors, n: int, prior: NDArray[np.floating] | None
+) -> float:
+    """How far the mean of a build lies from the one that a build of today would have: their
+    squared distance over the mean squared distance of embeddings from their mean.
+
+    Args:
+        of: (D,) the mean of the build.
+        sample: (s, D), s >= 1, at random from the n embeddings of today. That its mean errs by
+            1/s - 1/n on average is taken off, so that the drift of none may be below 0.
+
+    Raises:
+        WrongDimension, NotFinite
+    """
+    running = RunningMean(len(of))
+    running.add(sample)
+    mean = running.mean()
+    energy = sum(float(np.square(sample[b] - mean).sum()) for b in blocks(*sample.shape))
+    energy = max(energy / len(sample), np.finfo(np.float64).tiny)
+    moved = shrunk_mean(mean, n, prior).astype(np.float64) - of
+    return float(moved @ moved) / energy - (1 / len(sample) - 1 / n)
 
 
 def _sum(vectors: Vectors) -> NDArray[np.float64]:

@@ -41,10 +41,12 @@ def save(
     model_digest: str,
     build: int,
     built_on: int | None = None,
+    changed: int = 0,
 ) -> Manifest:
     """Put what `index` holds at this moment in `directory`, durably, in place of the last snapshot.
 
-    `build` and `built_on` (clips that the mean was taken from) are only noted in the manifest.
+    `build`, `built_on` (clips that the mean was taken from) and `changed` (those added and removed
+    since) are only noted in the manifest.
 
     Adds, removes and searches go on meanwhile. Removed vectors are not written, and no file of
     an earlier save remains. The rows of a graph index must lie in files of the same directory.
@@ -73,6 +75,7 @@ def save(
                 built_on,
                 files,
                 graph,
+                changed,
             )
             write(directory / _NEW_MANIFEST, [manifest.encoded()])
             sync_directory(directory)  # the files' names before the manifest that relies on them

@@ -2,6 +2,7 @@
 
     python -m scripts.bench_index compare --vectors DIR --n 200000
     python -m scripts.bench_index service --vectors DIR
+    python -m scripts.bench_index rebuild --vectors DIR
     python -m scripts.bench_index filters --vectors DIR
     python -m scripts.bench_index adds --vectors DIR --seconds 60
     python -m scripts.bench_index deletes --vectors DIR
@@ -24,6 +25,7 @@ from pathlib import Path
 from scripts.index_benchmark import changes, filters, steady
 from scripts.index_benchmark.compare import ENGINES, Options, compare, measure_here
 from scripts.index_benchmark.dataset import GENERATOR, Dataset
+from scripts.index_benchmark.rebuild import rebuild
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -39,6 +41,8 @@ def main(words: Sequence[str] | None = None) -> None:
             compare(told.engines, options)
         case "service":
             steady.service(data, options, told.rate)
+        case "rebuild":
+            rebuild(data_dir / "data" / "emoseek.db")
         case "filters":
             filters.in_process(data, told.seconds)
         case "adds":
@@ -63,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     one = modes.add_parser("service", parents=[common], help="start, steady load, filters: HTTP")
     one.add_argument("--rate", type=float, default=100.0, help="requests a second")
+    modes.add_parser("rebuild", parents=[common], help="from the database that `service` filled")
     modes.add_parser("filters", parents=[common], help="selectivities, in process")
     one = modes.add_parser(
         "adds", parents=[common], help="searches beside imports and a rebuild, in process"

@@ -61,7 +61,7 @@ def status(request: Request, library: Library = Depends(library_of)) -> Status:
             dtype=recogniser.dtype,
         ),
         index=StatusIndex(
-            backend="faiss",
+            backend=index.backend,
             kind=index.kind,
             state=index.state,
             size=len(index),

@@ -172,7 +172,9 @@ class StatusModel(Model):
 
 
 class StatusIndex(BaseModel):
-    backend: str
+    backend: str = Field(
+        description="faiss-cpu, or faiss-gpu while a GPU has a copy for searches of many vectors."
+    )
     kind: str
     state: str
     size: int

@@ -136,7 +136,8 @@ def add_rows(
 
 def tell_taken(ids: NDArray[np.int64]) -> str:
     named = ", ".join(map(str, ids[:MOST_TOLD].tolist()))
-    return f"{len(ids)} of the ids are taken: {named}{', …' if len(ids) > MOST_TOLD else ''}."
+    more = ", …" if len(ids) > MOST_TOLD else ""
+    return f"{len(ids)} of the ids are taken, by clips that are or were: {named}{more}."
 
 
 def model_of(library: Library, name: str | None) -> tuple[int, ModelInfo]:

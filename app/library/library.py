@@ -90,6 +90,7 @@ class Library:
             "index",
             (0.0, lambda: self.reindexing.work("rebuild")),
             (1.0, lambda: self.roles.tend(LiveIndex.maintain)),
+            (1.0, lambda: self.roles.tend(self._replicate)),
             (60.0, lambda: self.roles.tend(LiveIndex.audit)),
             (60.0, self.filters.audit),
             (minutes * 60, lambda: self.roles.tend(LiveIndex.save)),
@@ -224,6 +225,9 @@ class Library:
                 "drop": Drop(self),
             },
         )
+
+    def _replicate(self, index: LiveIndex) -> None:
+        index.replicate(answers=index is self.index)
 
     def _recover(self) -> None:
         """Finish what a crash interrupted: audio of committed clips, files of deleted ones."""

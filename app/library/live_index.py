@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 
 from app.domain import Embedding, ModelInfo
 from app.errors import Unavailable
+from app.library.mean_watch import MeanWatch
 from app.store import Store, embeddings
 from index import snapshot
 from index.build import Engine, Watch, build, is_outgrown
 from index.contract import Hits
 from index.cosine import directions
 from index.errors import AlreadyPresent, SnapshotError, SnapshotNotFoundError
+from index.gpu import Device
+from index.gpu_search import GpuSearch
 from index.graph_index import GraphIndex
 from index.row_files import RowFiles
 
@@ -42,6 +45,7 @@ class Current:
     state: State
     build: int
     pending: int
+    gpu: GpuSearch | None = None
 
     def directions(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """What this build compares of embeddings (n, D); see index.contract."""
@@ -61,6 +65,10 @@ class Current:
         exact: bool = False,
     ) -> list[Hits]:
         """The k nearest of the allowed clips to each direction asked (q, D)."""
+        if self.gpu is not None and allowed is None and not exact:
+            found = self.gpu.search(self.index, asked, k)
+            if found is not None:
+                return found
         return self.index.search_directions(asked, k, allowed=allowed, exact=exact)
 
 
@@ -71,6 +79,7 @@ class LiveIndex:
         directory: where snapshots are kept.
         model_row: the store's id of the active model.
         prior: (D,) the mean assumed before any clip is stored.
+        gpu: where searches of many queries are answered, once `replicate` has copied the index.
     """
 
     def __init__(
@@ -80,6 +89,7 @@ class LiveIndex:
         model: ModelInfo,
         model_row: int,
         prior: NDArray[np.float32],
+        gpu: Device | None = None,
     ) -> None:
         self._store = store
         self._directory = directory
@@ -94,7 +104,9 @@ class LiveIndex:
         self._changes = 0
         self._removals = 0
         self._built_on = 0  # clips that the mean was taken from
+        self._mean_watch = MeanWatch(store, model_row, prior)
         self._stopping = threading.Event()
+        self._gpu = None if gpu is None else GpuSearch(gpu, self._stopping)
         self._rows = RowFiles(directory)
         self._in_use = self._open()  # an index and its build: one assignment changes both
 
@@ -116,6 +128,11 @@ class LiveIndex:
     def kind(self) -> str:
         """How the build in use finds its candidates: flat (it compares with all) or graph."""
         return self._index.kind
+
+    @property
+    def backend(self) -> str:
+        """What answers searches that have no filter: faiss-gpu or faiss-cpu."""
+        return "faiss-gpu" if self._gpu is not None and self._gpu.in_use else "faiss-cpu"
 
     @property
     def pending(self) -> int:
@@ -157,7 +174,7 @@ class LiveIndex:
     def current(self) -> Current:
         """The build in use now; it goes on answering when another takes its place."""
         index, build = self._in_use
-        return Current(index, self.state, build, self.pending)
+        return Current(index, self.state, build, self.pending, self._gpu)
 
     def add(self, clip_id: int, embedding: Embedding, *, removals: int) -> bool:
         """Add a committed clip. False when that failed: the next repair adds it.
@@ -170,6 +187,7 @@ class LiveIndex:
                 if clip_id not in self._index:
                     self._index.add(np.array([clip_id], np.int64), embedding[None, :])
                     self._changes += 1
+                    self._mean_watch.changed += 1
                 if removals != self._removals and not self._is_stored(clip_id):
                     self._index.remove(np.array([clip_id], np.int64))
         except Exception:  # the clip is committed: whatever happened must not refuse it now
@@ -190,6 +208,7 @@ class LiveIndex:
                     new = ~np.isin(ids, exc.ids)
                     self._index.add(ids[new], vectors[new])
                 self._changes += 1
+                self._mean_watch.changed += len(ids)
                 if removals != self._removals:
                     gone = [i for i in ids.tolist() if not self._is_stored(i)]
                     self._index.remove(np.array(gone, np.int64))
@@ -202,7 +221,7 @@ class LiveIndex:
     def remove(self, clip_ids: Sequence[int]) -> None:
         """Remove clips that were deleted from the store; searches no longer return them."""
         with self._changing:
-            self._index.remove(np.array(clip_ids, np.int64))
+            self._mean_watch.changed += self._index.remove(np.array(clip_ids, np.int64))
             self._changes += 1
             self._removals += 1
 
@@ -231,11 +250,18 @@ class LiveIndex:
     def maintain(self) -> None:
         """Repair after a failed add; renew what the library has outgrown."""
         index = self._index
-        if self._missed or is_outgrown(index, self._built_on):
+        outgrown = self._missed or is_outgrown(index, self._built_on)
+        if outgrown or self._mean_watch.has_drifted(index):
             self.rebuild()
         elif isinstance(index, GraphIndex) and index.wants_to_grow:
             index.grow()
             self._changes += 1
+
+    def replicate(self, *, answers: bool = True) -> None:
+        """Bring the GPU's copy up to the index, or give it up where the index `answers` nobody;
+        without a GPU, nothing."""
+        if self._gpu is not None:
+            self._gpu.follow(self._index if answers else None)
 
     def audit(self) -> None:
         """Make up for whatever the store and the index differ in, if they do."""
@@ -249,6 +275,7 @@ class LiveIndex:
             added, removed = self._match(self._index, differing)
             if added or removed:
                 self._changes += 1
+                self._mean_watch.changed += added + removed
                 log.info("The index lacked %d clips and had %d too many.", added, removed)
 
     def _agrees(self, ids: NDArray[np.int64]) -> bool:
@@ -274,12 +301,15 @@ class LiveIndex:
             fresh = self._build(watch)
             built_on = len(fresh)
             # What came meanwhile: most of it before others have to wait for the rest.
-            while sum(self._reconcile(fresh)) > FEW:
-                pass
+            changed = few = sum(self._reconcile(fresh))
+            while few > FEW:
+                few = sum(self._reconcile(fresh))
+                changed += few
             with self._changing:
-                self._reconcile(fresh)
+                changed += sum(self._reconcile(fresh))
                 self._in_use = fresh, self.build + 1
                 self._built_on = built_on
+                self._mean_watch.begin(changed)
                 self._changes += 1
                 self._missed.clear()
         log.info("Index build %d: %d clips.", self.build, len(fresh))
@@ -304,6 +334,7 @@ class LiveIndex:
             model_digest=self._model.digest,
             build=self.build,
             built_on=self._built_on,
+            changed=self._mean_watch.changed,
         )
         self._saved = at
         log.info("Index saved: %d clips in %.2f s.", len(self), time.monotonic() - started)
@@ -331,6 +362,7 @@ class LiveIndex:
         else:
             self._built_on = manifest.built_on or 0
             added, removed = (0, 0) if self._agrees(index.ids()) else self._reconcile(index)
+            self._mean_watch.begin(manifest.changed + added + removed)
             self._saved = (manifest.build, 0 if added + removed == 0 else -1)
             log.info("Index loaded: %d clips, %d added, %d removed.", len(index), added, removed)
             return index, manifest.build

@@ -73,8 +73,8 @@ class Roles:
             if space is not None:
                 space.close()
                 with self._tending:
-                    files = index_directory(self._settings.data_dir, space.model)
-                    shutil.rmtree(files, ignore_errors=True)
+                    directory = index_directory(self._settings.data_dir, space.model)
+                    shutil.rmtree(directory, ignore_errors=True)
 
     def switch(self) -> Spaces:
         """Make the model that is beside the active one, and the reverse, in one moment for the

@@ -18,6 +18,7 @@ from app.library.live_index import LiveIndex
 from app.recogniser import Loaded, Recogniser, Source, is_pinned, load, load_from, load_stored
 from app.settings import Settings
 from app.store import Store, models
+from index.gpu import find_gpu
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +55,10 @@ class Spaces:
 
 
 def load_active(settings: Settings, store: Store) -> Loaded:
-    """The model that requests are answered by.
+    """The model that the settings and the database say, which may be used with it.
 
     Raises:
-        ModelError, SettingsError: it cannot be had.
+        ModelError, SettingsError: it cannot be had, or not with this database.
         Unavailable: the database does not answer.
     """
     with store.read() as session:
@@ -68,17 +69,17 @@ def load_active(settings: Settings, store: Store) -> Loaded:
 
 
 def open_spaces(settings: Settings, store: Store, loaded: Loaded) -> Spaces:
-    """The space of the active model, and of the one that the database says is beside it; without
+    """The space of the active model, and the one that the database says is beside it; without
     that when it cannot be had.
 
     Raises:
+        ModelError: the active model is not whole.
         Unavailable: the database does not answer.
     """
+    active = loaded.recogniser.info
     with store.read() as session:
         other = models.beside(session)
-    active = loaded.recogniser.info
-    kept = {active.digest, *([other.digest] if other else [])}
-    _remove_indexes(settings, kept)
+    _remove_indexes(settings, {active.digest, *([other.digest] if other else [])})
     prior = _prior(store, loaded)
     with store.write() as session:
         model_row = models.activate(session, active, prior)
@@ -199,5 +200,6 @@ def _space(
     settings: Settings, store: Store, loaded: Loaded, model_row: int, prior: NDArray[np.float32]
 ) -> Space:
     model = loaded.recogniser.info
-    index = LiveIndex(store, index_directory(settings.data_dir, model), model, model_row, prior)
+    directory, gpu = index_directory(settings.data_dir, model), find_gpu(settings.device)
+    index = LiveIndex(store, directory, model, model_row, prior, gpu)
     return Space(loaded.recogniser, model_row, index)

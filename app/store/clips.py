@@ -264,16 +264,18 @@ def remove(session: Session, clip_ids: Sequence[int] | NDArray[np.int64]) -> lis
 
 def doomed(session: Session) -> list[Deleted]:
     """Deleted clips whose files may still be there."""
+    there = or_(DoomedFilesRow.audio_key.is_not(None), DoomedFilesRow.result_dir.is_not(None))
     return [
         Deleted(row.clip_id, row.audio_key, row.result_dir)
-        for row in session.scalars(select(DoomedFilesRow))
+        for row in session.scalars(select(DoomedFilesRow).where(there))
     ]
 
 
 def files_removed(session: Session, clip_ids: Sequence[int]) -> None:
-    """The files of these deleted clips are gone."""
+    """The files of these deleted clips are gone; their ids stay taken."""
     for chunk in _chunks(clip_ids):
-        session.execute(delete(DoomedFilesRow).where(DoomedFilesRow.clip_id.in_(chunk)))
+        gone = sql_update(DoomedFilesRow).where(DoomedFilesRow.clip_id.in_(chunk))
+        session.execute(gone.values(audio_key=None, result_dir=None))
 
 
 def committed_keys(session: Session, keys: Sequence[str]) -> set[str]:

@@ -48,7 +48,7 @@ def skip_to(session: Session, highest: int) -> None:
 
 
 def taken(session: Session, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Those of the ids that a stored clip has, or a deleted one whose files are not gone yet."""
+    """Those of the ids that a stored clip has or a deleted one had."""
     found: list[int] = []
     for start in range(0, len(ids), CHUNK):
         chunk = ids[start : start + CHUNK].tolist()

@@ -222,7 +222,11 @@ class DatabaseRow(Base):
 
 
 class DoomedFilesRow(Base):
-    """Files of a deleted clip that are not removed yet: written with the deletion."""
+    """A deleted clip, and its files while they are not removed yet: written with the deletion.
+
+    The row stays, so that an import cannot give the id to another clip: an index restored from
+    before the deletion would take the old vector for the new clip's.
+    """
 
     __tablename__ = "doomed_files"
 

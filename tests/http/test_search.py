@@ -62,6 +62,8 @@ def similarities(
 
 def test_similar_is_the_formula(library: Library) -> None:
     service, paths, embeddings = library
+    told = service.get("/status").json()["index"]
+    assert (told["backend"], told["kind"]) == ("faiss-cpu", "flat")
     for number in range(len(paths)):
         answer = service.get(f"/clips/{number + 1}/similar", k=100).json()
         SearchAnswer.model_validate(answer, extra="forbid")

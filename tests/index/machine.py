@@ -60,10 +60,12 @@ class Library(RuleBasedStateMachine):
     """`truth` stands for the database. Counts of what happened are kept over all runs."""
 
     seen: ClassVar[Counter[str]] = Counter()
+    steps = 0  # each is one call, but the first of a run, which is some forty
     found = there = 0  # of the nearest: what recall is made of
 
     @initialize(seed=st.integers(0, 9), count=st.sampled_from([0, 1, 70, 150]), hard=st.booleans())
     def begin(self, seed: int, count: int, hard: bool) -> None:
+        self.seen["runs"] += 1
         self.draw = np.random.default_rng(seed)
         self.pool = self.draw.standard_normal((400, DIMENSION)).astype(np.float32) + 1
         if hard:  # the same few vectors over and over
@@ -71,6 +73,7 @@ class Library(RuleBasedStateMachine):
         self.directory = Path(tempfile.mkdtemp())
         self.rows = RowFiles(self.directory)
         self.truth = {i: self.pool[i % 400] for i in range(1, count + 1)}
+        self.next_id = count + 1
         self.saved = False
         self.rebuild()
         self.live_through_it_all()
@@ -126,8 +129,8 @@ class Library(RuleBasedStateMachine):
 
     @rule(count=st.sampled_from([1, 2, 6, 40]), start=st.integers(0, 399))
     def add(self, count: int, start: int) -> None:
-        first = max(self.truth, default=0) + 1
-        ids = np.arange(first, first + count)
+        ids = np.arange(self.next_id, self.next_id + count)
+        self.next_id += count  # never given twice, as the database does it
         vectors = self.pool[(np.arange(count) + start) % 400]
         self.engine.add(ids, vectors)
         self.exact.add(ids, vectors)
@@ -230,5 +233,6 @@ class Library(RuleBasedStateMachine):
     @invariant()
     def they_hold_the_same(self) -> None:
         if hasattr(self, "engine"):
+            Library.steps += 1
             assert self.engine.ids().tolist() == sorted(self.truth)
             assert len(self.engine) == len(self.truth)

@@ -15,6 +15,7 @@ from index.mean import (
     PRIOR_WEIGHT,
     SETTLED_SIZE,
     RunningMean,
+    drift,
     needs_rebuild,
     shrunk_mean,
 )
@@ -134,3 +135,35 @@ def test_rebuilding_is_rare_and_settles(changes: list[int]) -> None:
             or size == built_on
             or (0.5 * built_on < size < 1.5 * built_on)
         )
+
+
+def test_drift_is_a_share_of_the_spread() -> None:
+    vectors = np.array([[3, 0], [-3, 0], [0, 1], [0, -1]], np.float32)  # 5 from their mean, squared
+    assert drift(np.zeros(2), vectors, 4, None) == 0
+    assert drift(np.array([0.0, 0.5]), vectors, 4, None) == pytest.approx(0.05)
+    assert drift(np.array([20.0, 20.5]), vectors + 20, 4, None) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("size", [2, 20, 500])
+def test_a_build_of_today_has_not_drifted(size: int) -> None:
+    vectors = np.random.default_rng(size).standard_normal((size, 9)).astype(np.float32) + 3
+    fresh = build(np.arange(1, size + 1), vectors, 100 * np.ones(9, np.float32))
+    assert drift(fresh.mean, vectors, size, 100 * np.ones(9, np.float32)) < 1e-6
+
+
+def test_equal_clips_have_drifted_once_they_are_others() -> None:
+    vectors = np.ones((4, 3), np.float32)
+    assert drift(ONES, vectors, 4, None) == 0
+    assert drift(2 * ONES, vectors, 4, None) > 1e6
+
+
+@pytest.mark.parametrize("true", [0.0, 0.001, 0.01])
+def test_what_a_sample_errs_by_is_taken_off(true: float) -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((20_000, 12)).astype(np.float32) + 2
+    mean = vectors.mean(axis=0, dtype=float)
+    of = mean + np.sqrt(true * vectors.var(axis=0, dtype=float))
+    samples = [vectors[rng.choice(len(vectors), 500, replace=False)] for _ in range(300)]
+    found = [drift(of, sample, len(vectors), None) for sample in samples]
+    assert np.mean(found) == pytest.approx(true, abs=3 * np.std(found) / 300**0.5)
+    assert np.std(found) < 0.01

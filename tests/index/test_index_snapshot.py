@@ -106,7 +106,7 @@ def test_files_are_plain_npy(saved: Path) -> None:
 
 def test_golden_snapshot_of_format_1_still_loads() -> None:
     index, read = snapshot.load(GOLDEN, model_digest="golden", dimension=4)
-    assert (read.build, read.count, read.built_on) == (5, 4, 3)
+    assert (read.build, read.count, read.built_on, read.changed) == (5, 4, 3, 0)
     assert index.mean.tolist() == [0.5, 0.25, 0, 0]
     query = np.array([[1.5, 0.25, 0, 0]], np.float32)
     [hits] = index.search(query, 9)
@@ -176,6 +176,7 @@ def test_a_snapshot_of_something_else_is_refused(saved: Path) -> None:
         ("count", "10", "cannot be"),
         ("build", None, "cannot be"),
         ("built_on", -1, "cannot be"),
+        ("changed", -1, "cannot be"),
         ("dimension", 0, "cannot be"),
         ("surplus", 0, "not a manifest"),
         ("files", {}, "does not name"),

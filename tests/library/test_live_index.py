@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,15 +11,18 @@ import numpy as np
 import pytest
 
 import index.build
+import index.gpu_forms
 import index.graph_index
 from app.domain import ModelInfo, Recognition
 from app.errors import Unavailable
 from app.library.live_index import LiveIndex
-from app.store import Store, clips, models
+from app.store import Store, clips, ids, imports, models
 from app.store.tables import EmbeddingRow
 from index.flat import FlatIndex
+from index.gpu_replica import GpuReplica
 from index.graph_index import GraphIndex
 from index.mean import shrunk_mean
+from tests.index.cpu_device import CpuDevice
 from tests.store.test_store import new_clip
 
 DIMENSION = 8
@@ -41,6 +45,15 @@ class Rig:
 
     def open(self) -> None:
         self.index = LiveIndex(self.store, self.directory / "index", MODEL, self.model_row, PRIOR)
+
+    def commit_many(self, embeddings: np.ndarray) -> np.ndarray:
+        """Store clips of these (n, D) without adding them to the index; returns their ids (n,)."""
+        now, clip = dt.datetime.now(dt.UTC), imports.ImportedClip()
+        with self.store.write() as session:
+            drawn = ids.draw(session, len(embeddings))
+            imports.add(session, self.model_row, drawn, [clip] * len(drawn), embeddings, now)
+        self.embeddings.update(zip(drawn.tolist(), embeddings, strict=True))
+        return drawn
 
     def commit(self) -> int:
         """Store a clip without adding it to the index."""
@@ -255,6 +268,48 @@ def test_a_library_that_grows_large_gets_a_graph_and_keeps_it(
     rig.check()
     rig.index.save()
     assert not list((rig.directory / "index").glob("rows-*"))
+
+
+def test_a_gpu_answers_what_has_no_filter_and_follows_each_build(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index.build, "GRAPH_BYTES", 4 * DIMENSION * 30)
+    monkeypatch.setattr(index.graph_index, "FEW", 4)
+    monkeypatch.setattr(index.gpu_forms, "ROOM", 0)
+    monkeypatch.setattr(GpuReplica, "_quicker_from", lambda self, queries: 1)
+    ids = [rig.add() for _ in range(60)]
+    device = CpuDevice()
+    rig.index = LiveIndex(rig.store, rig.directory / "i", MODEL, rig.model_row, PRIOR, device)
+    queries = np.stack([rig.embeddings[i] for i in ids])
+
+    def asked_of_gpu(*, allowed: np.ndarray | None = None, exact: bool = False) -> bool:
+        before = device.searches
+        found = rig.index.current().search(queries, 3, allowed, exact=exact)
+        expected = [one for one in ids if allowed is None or one in allowed]
+        assert [hits.ids[0] for hits in found][: len(expected)] == expected
+        return device.searches > before
+
+    assert rig.index.backend == "faiss-cpu"
+    assert not asked_of_gpu()
+    rig.index.replicate()
+    assert rig.index.backend == "faiss-gpu"
+    assert asked_of_gpu()
+    assert not asked_of_gpu(exact=True)
+    assert not asked_of_gpu(allowed=np.array(ids[:20]))
+    ids.append(rig.add())
+    rig.delete(ids[0])
+    rig.index.remove([ids.pop(0)])
+    queries = np.stack([rig.embeddings[i] for i in ids])
+    assert asked_of_gpu()
+
+    rig.index.rebuild()
+    assert not asked_of_gpu()
+    rig.index.replicate()
+    assert asked_of_gpu()
+    device.fails = "search"
+    assert not asked_of_gpu()
+    assert rig.index.backend == "faiss-cpu"
+    rig.check()
 
 
 def test_a_build_under_way_is_given_up_when_the_service_stops(rig: Rig) -> None:

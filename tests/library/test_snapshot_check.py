@@ -20,7 +20,7 @@ from app.settings import Settings
 from app.store.tables import EmbeddingRow
 from index import manifest
 from index.row_files import digest
-from tests.library.test_index_check import CLIPS, DataDir, lower_thresholds
+from tests.library.index_check_rig import CLIPS, DataDir, lower_thresholds
 from tests.library.test_live_index import DIMENSION, MODEL
 
 

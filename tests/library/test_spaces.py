@@ -13,9 +13,9 @@ import app.library.roles
 from app.domain import ClipFilter
 from app.errors import ClientGone, Conflict, ModelError, NotIndexed
 from app.library import Library
+from app.library.files import index_directory
 from app.library.hear import Hearing
 from app.library.search import Wanted, similar
-from app.library.spaces import index_dir
 from app.recogniser import Flow, Recogniser, Source
 from app.recogniser.model_dir import BUNDLED
 from app.recogniser.sources import BUNDLED_ID
@@ -262,7 +262,7 @@ def test_closed_and_opened_again(library: Library, second: Source) -> None:
     first = library.roles.open_beside(second)
     rig.hear_again(library, first)
     first.index.save()
-    directory = index_dir(library.settings, first.model)
+    directory = index_directory(library.settings.data_dir, first.model)
     assert directory.is_dir()
     library.roles.close_beside()
     assert not directory.exists()
