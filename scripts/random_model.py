@@ -40,11 +40,13 @@ SIZES: dict[str, tuple[int, int]] = {"base": (768, 12), "large": (1024, 16)}  # 
 
 
 def model_conf(size: str) -> dict[str, Any]:
-    """`model_conf` of config.yaml: bundled, base (and seed), or large."""
+    """`model_conf` of config.yaml: small, bundled, base (and seed), or large."""
     conf: dict[str, Any] = copy.deepcopy(
         yaml.safe_load((BUNDLED / "config.yaml").read_text())["model_conf"]
     )
-    if size == "bundled":
+    if size == "small":  # the bundled one with embeddings of half the size
+        conf["embed_dim"] //= 2
+    if size in ("small", "bundled"):
         return conf
     dimension, heads = SIZES[size]
     conf.update(embed_dim=dimension, num_heads=heads, depth=8, mlp_ratio=4.0)

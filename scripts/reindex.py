@@ -1,15 +1,21 @@
-"""Build the index anew from the stored embeddings, and follow it.
+"""Build the index anew from the stored embeddings, or hear all clips again with another model.
 
-    python scripts/reindex.py [--url URL] [--stop]
+    python scripts/reindex.py [--model MODEL] [--rollback | --drop | --stop] [--url URL]
 
 In the service at URL, or at the settings' host and port; where none runs, in the data directory
 itself. Searches go on meanwhile. An interrupt ends the following only: the service goes on with
-it, and after an end of the process the next one begins it anew. `--stop` ends it, and the index
-stays as it was.
+it, and after an end of the process the next one goes on with it. `--stop` ends it, and searches
+stay as they were.
+
+With `--model` every clip whose audio is kept is heard again by that model, which then becomes the
+active one. MODEL is `bundled`, the id of a cached model, or the name of a directory in models/ of
+the data directory; without a running service any directory. `--rollback` goes back to the model
+before, and forward again; `--drop` gives that one up.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -22,23 +28,30 @@ from tqdm import tqdm
 from app.cli.client import ask, checked
 from app.cli.target import open_either
 from app.errors import Conflict, EmoseekError
-from app.http.reindex import Reindex
+from app.http.reindex import DropSummary, RebuildSummary, ReembedSummary, Reindex, Roles
 from app.library import Library
+from app.library.model_names import source_named
+from app.recogniser.sources import local_or_cached
 
 ROUTE = "/api/v1/admin/reindex"
 LOOK_SECONDS = 0.2
 
 
 class Reindexer(Protocol):
-    """What a service and a library of our own can both do; see app.library.reindex."""
+    """What a service and a library of our own can both do; see app.http.reindex."""
 
     interrupted: str  # what is said then
 
-    def begin(self) -> Reindex: ...
+    def begin(self, model: str | None) -> Reindex: ...
+
+    def drop(self) -> Reindex: ...
 
     def stop(self) -> Reindex: ...
 
     def latest(self) -> Reindex: ...
+
+    def roll_back(self) -> tuple[str, str]:
+        """The ids of the model that is active now, and of the one beside it."""
 
 
 class Remote:
@@ -49,32 +62,45 @@ class Remote:
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
 
-    def begin(self) -> Reindex:
-        return self._asked("POST", "")
+    def begin(self, model: str | None) -> Reindex:
+        return Reindex.model_validate_json(self._asked("POST", "", json={"model": model}))
+
+    def drop(self) -> Reindex:
+        return Reindex.model_validate_json(self._asked("POST", "/drop"))
 
     def stop(self) -> Reindex:
-        return self._asked("POST", "/stop")
+        return Reindex.model_validate_json(self._asked("POST", "/stop"))
 
     def latest(self) -> Reindex:
-        return self._asked("GET", "")
+        return Reindex.model_validate_json(self._asked("GET", ""))
 
-    def _asked(self, method: str, path: str) -> Reindex:
-        answer = ask(self._client, method, ROUTE + path)
+    def roll_back(self) -> tuple[str, str]:
+        roles = Roles.model_validate_json(self._asked("POST", "/rollback"))
+        return roles.active.id, roles.beside.id
+
+    def _asked(self, method: str, path: str, **request: object) -> bytes:
+        answer = ask(self._client, method, ROUTE + path, **request)
         if answer.status_code == Conflict.status:
             raise Conflict(answer.json()["detail"])
-        return Reindex.model_validate_json(checked(answer).content)
+        return checked(answer).content
 
 
 class Local:
     """A library of our own."""
 
-    interrupted = "It begins anew when the service starts, or when this is run again."
+    interrupted = "It goes on when the service starts, or when this is run again."
 
     def __init__(self, library: Library) -> None:
+        self._library = library
         self._reindexing = library.reindexing
 
-    def begin(self) -> Reindex:
-        return Reindex.model_validate(self._reindexing.begin())
+    def begin(self, model: str | None) -> Reindex:
+        if model is None:
+            return Reindex.model_validate(self._reindexing.begin("rebuild"))
+        return Reindex.model_validate(self._reindexing.begin("reembed", self._id_of(model)))
+
+    def drop(self) -> Reindex:
+        return Reindex.model_validate(self._reindexing.begin("drop"))
 
     def stop(self) -> Reindex:
         return Reindex.model_validate(self._reindexing.stop())
@@ -82,31 +108,64 @@ class Local:
     def latest(self) -> Reindex:
         return Reindex.model_validate(self._reindexing.latest())
 
+    def roll_back(self) -> tuple[str, str]:
+        with self._reindexing.idle():
+            spaces = self._library.roles.switch()
+        assert spaces.beside is not None
+        return spaces.active.model.id, spaces.beside.model.id
+
+    def _id_of(self, model: str) -> str:
+        settings = self._library.settings
+        if os.path.isdir(model):  # of the operator, who may name any
+            return local_or_cached(model, settings.hub, None).id
+        return source_named(settings, model).id
+
 
 @click.command(help=__doc__)
+@click.option("--model", help="Hear all clips again with this one.")
+@click.option("--rollback", "wanted", flag_value="rollback", help="Go back to the model before.")
+@click.option("--drop", "wanted", flag_value="drop", help="Give up the model before.")
+@click.option("--stop", "wanted", flag_value="stop", help="End the reindex that is under way.")
 @click.option("--url", help="The service; default from EMOSEEK_HOST and EMOSEEK_PORT.")
-@click.option("--stop", is_flag=True, help="End the reindex that is under way.")
-def command(url: str | None, stop: bool) -> None:
+def command(model: str | None, wanted: str | None, url: str | None) -> None:
+    if model is not None and wanted is not None:
+        raise click.UsageError(f"--model and --{wanted} do not go together.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with open_either(url) as found:
         reindexer = Remote(found) if isinstance(found, httpx.Client) else Local(found)
+        if wanted == "rollback":
+            active, beside = reindexer.roll_back()
+            click.echo(f"{active} is the active model now; {beside} is beside it.")
+            return
         try:
-            reindex = reindexer.stop() if stop else begun(reindexer)
-            reindex = followed(reindexer, reindex)
+            reindex = followed(reindexer, begun(reindexer, model, wanted))
         except KeyboardInterrupt:
             click.echo(reindexer.interrupted, err=True)
             sys.exit(1)
     click.echo(told(reindex))
-    sys.exit(0 if reindex.state == ("stopped" if stop else "done") else 1)
+    sys.exit(0 if reindex.state == ("stopped" if wanted == "stop" else "done") else 1)
 
 
-def begun(reindexer: Reindexer) -> Reindex:
-    """A new one, or the one that is under way."""
+def begun(reindexer: Reindexer, model: str | None, wanted: str | None) -> Reindex:
+    """A new one, or the one that is under way if it is such a one."""
+    if wanted == "stop":
+        return reindexer.stop()
     try:
-        return reindexer.begin()
+        return reindexer.drop() if wanted == "drop" else reindexer.begin(model)
     except Conflict as exc:
+        kind = "drop" if wanted else "rebuild" if model is None else "reembed"
+        latest = latest_or_none(reindexer)
+        if latest is None or latest.finished is not None or latest.kind != kind:
+            raise
         click.echo(f"{exc.detail} Following that one.", err=True)
+        return latest
+
+
+def latest_or_none(reindexer: Reindexer) -> Reindex | None:
+    try:
         return reindexer.latest()
+    except EmoseekError:  # none was begun yet
+        return None
 
 
 def followed(reindexer: Reindexer, reindex: Reindex) -> Reindex:
@@ -123,12 +182,36 @@ def followed(reindexer: Reindexer, reindex: Reindex) -> Reindex:
 
 def told(reindex: Reindex) -> str:
     lines = [f"Reindex {reindex.id}: {reindex.state}. {reindex.message or ''}".rstrip()]
-    if (made := reindex.summary) is not None:
-        lines.append(
-            f"Build {made.build} ({made.engine}): {made.clips} clips, {made.left_out} left out, "
-            f"{made.seconds:.1f} s"
-        )
+    match reindex.summary:
+        case RebuildSummary() as made:
+            lines.append(
+                f"Build {made.build} ({made.engine}): {made.clips} clips, {made.left_out} left "
+                f"out, {made.seconds:.1f} s"
+            )
+        case ReembedSummary() as made:
+            lines += told_of_model(made)
+        case DropSummary() as made:
+            lines.append(f"{made.dropped} embeddings removed, {made.seconds:.1f} s")
     return "\n".join(lines)
+
+
+def told_of_model(made: ReembedSummary) -> list[str]:
+    lines = [
+        f"{made.model} is the active model now: {made.clips} clips in its index, "
+        f"{made.reembedded} heard again in {made.seconds:.1f} s",
+        f"{made.changed_emotion} clips have another emotion",
+    ]
+    if made.overlap is not None:
+        lines.append(
+            f"{made.overlap:.0%} of the ten nearest neighbours are the same, over "
+            f"{made.overlap_clips} clips"
+        )
+    if made.without_audio or made.damaged:
+        lines.append(
+            f"Not heard, with scores as they were: {made.without_audio} without kept audio, "
+            f"{made.damaged} whose kept audio is damaged"
+        )
+    return [*lines, "Back and forth with --rollback, until --drop gives up the model before"]
 
 
 def main() -> None:

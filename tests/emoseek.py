@@ -18,6 +18,39 @@ def die(*_: Any, **__: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def kill_reembedding(point: str) -> None:
+    from app.library import hear_again
+    from app.library.dropping import Drop
+    from app.library.roles import Roles
+
+    hear_again.BATCH = 2
+    calls: list[None] = []
+
+    def third(method: Any) -> Any:
+        def call_or_die(*of: Any) -> Any:
+            calls.append(None)
+            return die() if len(calls) == 3 else method(*of)
+
+        return call_or_die
+
+    if point == "reembedding, before it hears":
+        hear_again.HearingAgain.catch_up = die  # type: ignore[method-assign]
+    elif point == "reembedding, third block":
+        hear_again.HearingAgain._store = third(  # type: ignore[method-assign]
+            hear_again.HearingAgain._store
+        )
+    elif point == "reembedding, switched":
+        switch = Roles.switch
+        Roles.switch = lambda self: die(switch(self))  # type: ignore[method-assign,assign]
+    elif point == "reembedding, third block of a drop":
+        from app.library import dropping
+
+        dropping.BLOCK = 2
+        Drop._drop_block = third(Drop._drop_block)  # type: ignore[method-assign]
+    else:
+        raise AssertionError(point)
+
+
 def place(point: str) -> None:
     """Make the process die, as by kill -9, when it comes to `point`."""
     if point == "before index add":
@@ -48,19 +81,20 @@ def place(point: str) -> None:
         from app.library.reindex import Reindexing
 
         Reindexing._finish = die  # type: ignore[method-assign]
-    elif point == "rebuild waits":  # this one and the next four do not kill
-        from app.library.reindex import Reindexing
+    elif point == "reindex waits":  # this one and the next four do not kill
+        from app.library.reindex import Run
 
-        got_over = Reindexing._got_over
+        tell = Run.tell
 
-        def wait_and_get_over(self: Any, rows: int) -> None:
-            stopped = (self._stop, self._index._stopping)
-            while Path("hold").exists() and not any(event.is_set() for event in stopped):
+        def wait_and_tell(self: Any, done: int, total: int) -> None:
+            while Path("hold").exists() and not self.stop.is_set():
                 Path("held").touch()
                 time.sleep(0.01)
-            got_over(self, rows)
+            tell(self, done, total)
 
-        Reindexing._got_over = wait_and_get_over  # type: ignore[method-assign]
+        Run.tell = wait_and_tell  # type: ignore[method-assign]
+    elif point.startswith("reembedding"):
+        kill_reembedding(point)
     elif point == "encoder waits":
         from app.recogniser import Recogniser
 

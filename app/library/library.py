@@ -15,6 +15,7 @@ from typing import Any
 from app.data_dir import Ownership
 from app.domain import Clip, ClipFilter, DuplicateKind
 from app.errors import DataDirInUse, NotFound, Unavailable
+from app.library.dropping import Drop
 from app.library.files import (
     KeptAudio,
     ResultDirs,
@@ -26,6 +27,8 @@ from app.library.gate import Gate
 from app.library.keyed_locks import KeyedLocks
 from app.library.live_index import LiveIndex
 from app.library.maintenance import Maintenance
+from app.library.rebuilding import Rebuild
+from app.library.reembedding import Reembedding
 from app.library.reindex import Reindexing
 from app.library.roles import Roles
 from app.library.spaces import Spaces, load_active, open_spaces
@@ -68,8 +71,7 @@ class Library:
             self.summaries = Summaries(self.store)
             starting.shutdown()
             self.roles = Roles(settings, self.store, spaces, self.filters, self.summaries)
-            dimension = spaces.active.model.dimension
-            self.reindexing = Reindexing(self.store, self.index, self.model_row, dimension)
+            self.reindexing = self._reindexing()
             self._recover()
         except BaseException:
             self._ownership.release()
@@ -86,13 +88,14 @@ class Library:
         # By itself: a new build of a large index takes minutes.
         self._maintenance.start(
             "index",
-            (0.0, self.reindexing.work),
+            (0.0, lambda: self.reindexing.work("rebuild")),
             (1.0, lambda: self.roles.tend(LiveIndex.maintain)),
             (1.0, lambda: self.roles.tend(self._replicate)),
             (60.0, lambda: self.roles.tend(LiveIndex.audit)),
             (60.0, self.filters.audit),
             (minutes * 60, lambda: self.roles.tend(LiveIndex.save)),
         )
+        self._maintenance.start("reindex", (0.0, lambda: self.reindexing.work("reembed", "drop")))
 
     def close(self) -> None:
         """Wait for the recognitions under way, save the indexes, give the data directory up."""
@@ -212,6 +215,16 @@ class Library:
             doomed = clips.doomed(session)
         if doomed:
             self._remove_files(doomed)
+
+    def _reindexing(self) -> Reindexing:
+        return Reindexing(
+            self.store,
+            {
+                "rebuild": Rebuild(self.store, lambda: self.index),
+                "reembed": Reembedding(self),
+                "drop": Drop(self),
+            },
+        )
 
     def _replicate(self, index: LiveIndex) -> None:
         index.replicate(answers=index is self.index)

@@ -150,6 +150,14 @@ class LiveIndex:
         return self._removals
 
     @property
+    def model_row(self) -> int:
+        return self._model_row
+
+    @property
+    def dimension(self) -> int:
+        return self._model.dimension
+
+    @property
     def mean(self) -> NDArray[np.float32]:
         return self._index.mean
 

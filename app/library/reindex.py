@@ -1,160 +1,207 @@
-"""Reindex: a new build of the index that somebody asked for, which outlives the process."""
+"""Reindexes: changes of the index that somebody asked for, which outlive the process."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import logging
 import threading
 import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
-from app.errors import Conflict, NotFound, Unavailable
-from app.library.live_index import LiveIndex
-from app.store import Store, embeddings, reindexes
-from app.store.reindexes import Outcome, Reindex
-from index.build import passes
-
-INTERRUPTED = "It was interrupted by an end of the service, and began anew."
-STOPPED = "It was stopped; searches use the earlier build."
+from app.errors import Conflict, EmoseekError, NotFound, Unavailable
+from app.store import Store, reindexes
+from app.store.reindexes import Kind, Outcome, Reindex
 
 log = logging.getLogger(__name__)
 
 
+class Failed(EmoseekError):
+    """`detail` says why, and what searches use now."""
+
+
+class Stopped(Exception):
+    """Somebody asked for it."""
+
+
+class Run:
+    """A reindex under way: how far it is, and whether it shall stop."""
+
+    def __init__(self, reindex: Reindex) -> None:
+        self.reindex = reindex
+        self.done = reindex.done
+        self.total = reindex.total
+        self.notes = dict(reindex.summary or {})  # of whoever worked on it, in the store too
+        self.stop = threading.Event()
+        self.must_end = False  # too late to stop it
+
+    def tell(self, done: int, total: int) -> None:
+        """It is so far now. Raises Stopped: it shall come no farther."""
+        if self.stop.is_set() and not self.must_end:
+            raise Stopped
+        self.done, self.total = min(done, total), total
+
+
+class Work(Protocol):
+    """What is done in one kind of reindex."""
+
+    @property
+    def interrupted(self) -> str:
+        """Told of one that a process left and the next one goes on with."""
+
+    @property
+    def stopped(self) -> str | None:
+        """Told of one that was stopped; None: it cannot be."""
+
+    def left(self, model: str | None, reindex: Reindex | None) -> int:
+        """Clips that are to be gone over, by a new one or by one that goes on.
+
+        Raises:
+            Conflict: it cannot be begun.
+        """
+
+    def do(self, run: Run) -> dict[str, Any]:
+        """All of it; returns the summary.
+
+        Raises:
+            Stopped: `run` said so.
+            Unavailable: the service stops or the database does not answer; call it again.
+        """
+
+
 class Reindexing:
     """One at a time: `begin` and `stop` note what is wanted, `work` does it in its caller's
-    thread, beside searches, adds and deletions.
-
-    One that was under way when an earlier process ended is begun anew.
-
-    Args:
-        model_row: the store's id of the active model.
+    thread, beside searches, adds and deletions. One that an earlier process left is gone on with.
     """
 
-    def __init__(self, store: Store, index: LiveIndex, model_row: int, dimension: int) -> None:
+    def __init__(self, store: Store, works: Mapping[Kind, Work]) -> None:
         self._store = store
-        self._index = index
-        self._model_row = model_row
-        self._dimension = dimension
+        self._works = works
         self._changing = threading.Lock()  # what is noted in the store, and what follows
-        self._stop = threading.Event()
-        self._rows = 0  # that the passes of the build under way have got over
         self._working = False
-        self._under_way = self._left_behind()
+        self._run = self._left_behind()
 
     def latest(self) -> Reindex:
         """The one that is under way, or else the last one. Raises NotFound: none was begun yet."""
+        run = self._run
         with self._store.read() as session:
             found = reindexes.latest(session)
         if found is None:
             raise NotFound("No reindex was begun yet.")
-        return dataclasses.replace(found, done=self._done(found)) if found.is_under_way else found
+        if run is None or not found.is_under_way:
+            return found
+        return dataclasses.replace(found, done=run.done, total=run.total, summary=None)
 
-    def begin(self) -> Reindex:
-        """Have the index built anew from the stored embeddings.
+    def begin(self, kind: Kind = "rebuild", model: str | None = None) -> Reindex:
+        """Have it done.
 
         Raises:
-            Conflict: one is under way.
+            Conflict: one is under way, or it cannot be done.
         """
         with self._changing:
-            if self._under_way is not None:
-                raise Conflict(f"Reindex {self._under_way.id} is under way; wait, or stop it.")
+            self._check_idle()
+            left = self._works[kind].left(model, None)
             with self._store.write() as session:
-                total = embeddings.count_indexable(session, self._model_row)
-                begun = reindexes.begin(session, "rebuild", total, _now())
-            self._rows = 0
-            self._stop.clear()
-            self._under_way = begun
+                begun = reindexes.begin(session, kind, model, left, _now())
+            self._run = Run(begun)
         return begun
 
+    @contextlib.contextmanager
+    def idle(self) -> Iterator[None]:
+        """None begins meanwhile. Raises Conflict: one is under way."""
+        with self._changing:
+            self._check_idle()
+            yield
+
+    def _check_idle(self) -> None:
+        if (run := self._run) is not None:
+            raise Conflict(f"Reindex {run.reindex.id} is under way; wait, or stop it.")
+
     def stop(self) -> Reindex:
-        """Have the one that is under way end soon, with the index as it was.
+        """Have the one that is under way end soon, with searches as they were.
 
         Raises:
-            Conflict: none is.
+            Conflict: none is, or it cannot be stopped.
         """
         with self._changing:
-            if self._under_way is None:
+            run = self._run
+            if run is None:
                 raise Conflict("No reindex is under way.")
+            told = self._works[run.reindex.kind].stopped
+            if told is None or run.must_end:
+                raise Conflict("This cannot be stopped any more; it ends soon by itself.")
             with self._store.write() as session:
-                reindexes.ask_to_stop(session, self._under_way.id)
-            self._stop.set()
+                reindexes.ask_to_stop(session, run.reindex.id)
+            run.stop.set()
             if not self._working:
-                now = self._under_way
-                self._finish(now, Outcome("stopped", self._done(now), STOPPED))
+                self._finish(run, Outcome("stopped", run.done, told))
         return self.latest()
 
-    def work(self) -> None:
-        """Do what was begun, if anything was.
+    def work(self, *kinds: Kind) -> None:
+        """Do what was begun, if it is of these kinds.
 
         Raises:
             Unavailable: the service stops or the database does not answer; call it again.
         """
         with self._changing:
-            reindex = self._under_way
-            if reindex is None:
+            run = self._run
+            if run is None or run.reindex.kind not in kinds:
                 return
-            self._rows = 0
             self._working = True
         try:
-            outcome = self._rebuilt(reindex)
+            outcome = self._outcome(run, self._works[run.reindex.kind])
             with self._changing:
-                self._finish(reindex, outcome)
+                self._finish(run, outcome)
         finally:
             self._working = False
 
-    def _rebuilt(self, reindex: Reindex) -> Outcome:
-        started, before = time.monotonic(), self._index.build
+    def _outcome(self, run: Run, work: Work) -> Outcome:
+        started = time.monotonic()
         try:
-            self._index.rebuild(self._got_over)
-            self._index.save()  # or else a crash would bring the earlier build back
-        except _Stopped:
-            return Outcome("stopped", self._done(reindex), STOPPED)
+            summary = work.do(run)
+        except Stopped:
+            return Outcome("stopped", run.done, work.stopped)
         except Unavailable:
             raise
         except Exception as exc:
-            log.exception("Reindex %d failed.", reindex.id)
-            reason = exc.strerror if isinstance(exc, OSError) else None
-            message = f"{reason or type(exc).__name__}; the service's log has more. Searches use "
-            message += "the earlier build." if self._index.build == before else "the new build."
-            return Outcome("failed", self._done(reindex), message)
-        summary = {
-            "clips": len(self._index),
-            "left_out": self._index.left_out,
-            "build": self._index.build,
-            "engine": self._index.kind,
-            "seconds": round(time.monotonic() - started, 1),
-        }
-        return Outcome("done", reindex.total, None, summary)
+            log.exception("Reindex %d failed.", run.reindex.id)
+            return Outcome("failed", run.done, told(exc))
+        seconds = round(time.monotonic() - started, 1)
+        return Outcome("done", run.total, None, summary | {"seconds": seconds})
 
-    def _got_over(self, rows: int) -> None:
-        if self._stop.is_set():
-            raise _Stopped
-        self._rows += rows
-
-    def _done(self, reindex: Reindex) -> int:
-        """Clips that what was done would be the whole work on. Some may have come meanwhile."""
-        return min(reindex.total, self._rows // passes(reindex.total, self._dimension))
-
-    def _finish(self, reindex: Reindex, outcome: Outcome) -> None:
+    def _finish(self, run: Run, outcome: Outcome) -> None:
         with self._store.write() as session:
-            reindexes.finish(session, reindex.id, outcome, _now())
-        self._under_way = None
+            reindexes.finish(session, run.reindex.id, outcome, run.total, _now())
+        self._run = None
 
-    def _left_behind(self) -> Reindex | None:
+    def _left_behind(self) -> Run | None:
         """The one that an earlier process did not finish, if it shall be."""
         with self._store.write() as session:
             found = reindexes.latest(session)
             if found is None or not found.is_under_way:
                 return None
-            if found.state == "stopping":
-                reindexes.finish(session, found.id, Outcome("stopped", 0, STOPPED), _now())
+            work = self._works[found.kind]
+            if found.state == "stopping" and not found.summary:  # nor anything to clear away
+                outcome = Outcome("stopped", found.done, work.stopped)
+                reindexes.finish(session, found.id, outcome, found.total, _now())
                 return None
-            total = embeddings.count_indexable(session, self._model_row)
-            return reindexes.begin_anew(session, found.id, total, INTERRUPTED)
+        done = 0 if found.kind == "rebuild" else found.done
+        left = work.left(found.model, found)
+        with self._store.write() as session:
+            run = Run(reindexes.take_up(session, found.id, done, done + left, work.interrupted))
+        if found.state == "stopping":
+            run.stop.set()
+        return run
 
 
-class _Stopped(Exception):
-    """Somebody asked for it."""
+def told(exc: Exception) -> str:
+    """Why it failed, for whoever asked for it."""
+    if isinstance(exc, EmoseekError):
+        return exc.detail
+    reason = exc.strerror if isinstance(exc, OSError) else None
+    return f"{reason or type(exc).__name__}; the service's log has more."
 
 
 def _now() -> dt.datetime:

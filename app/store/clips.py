@@ -168,6 +168,10 @@ def count(session: Session, wanted: ClipFilter) -> int:
     return session.scalar(query) or 0
 
 
+def any_stored(session: Session) -> bool:
+    return session.scalar(select(ClipRow.id).limit(1)) is not None
+
+
 def facet(
     session: Session, name: str, wanted: ClipFilter, limit: int
 ) -> list[tuple[str | None, int]]:

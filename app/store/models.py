@@ -57,6 +57,11 @@ def swap_roles(session: Session) -> None:
     session.execute(changes, execution_options={"synchronize_session": False})
 
 
+def row_of(session: Session, digest: str) -> int:
+    """The row id of a registered model."""
+    return session.scalars(select(ModelRow.id).where(ModelRow.digest == digest)).one()
+
+
 def _registered(session: Session, model: ModelInfo, prior_mean: NDArray[np.float32]) -> ModelRow:
     row = session.scalar(select(ModelRow).where(ModelRow.digest == model.digest))
     if row is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, delete, exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.domain import Recognition
@@ -117,6 +117,13 @@ def count_missing(session: Session, model: int) -> int:
     return session.scalar(query) or 0
 
 
+def count_without_audio(session: Session, model: int) -> int:
+    """Number of clips that have no embedding by the model and no kept audio to make one of."""
+    query = select(func.count()).select_from(CLIPS)
+    query = query.where(CLIPS.c.audio_key.is_(None), ~_embedded_by(model))
+    return session.connection().scalar(query) or 0
+
+
 def changed_emotions(session: Session, model: int) -> int:
     """Number of clips in which a model heard another emotion than the one that is their own.
     Clips that have none are not counted."""
@@ -129,16 +136,27 @@ def changed_emotions(session: Session, model: int) -> int:
     return session.scalar(query) or 0
 
 
-def drop_block(session: Session, model: int, limit: int) -> int:
-    """Delete up to `limit` embeddings and as many scores by a model that is not active; returns
-    how many rows that were. Clips whose own scores are the model's keep them."""
-    removed = 0
+def drop_block(session: Session, model: int, active: int, limit: int) -> int:
+    """Delete the embeddings and scores of up to `limit` clips by a model that is not active;
+    returns how many clips that were. Clips whose own scores are the model's keep them, and those
+    that the active model has not embedded keep their embedding, which is all that there is."""
+    clip_ids = session.scalars(_droppable(model, active).limit(limit)).all()
     for table in (EMBEDDINGS, RECOGNITIONS):
-        mine = table.c.model_id == model
-        block = select(table.c.clip_id).where(mine).order_by(table.c.clip_id).limit(limit)
-        doomed = delete(table).where(mine, table.c.clip_id.in_(block))
-        removed += session.connection().execute(doomed).rowcount
-    return removed
+        some = table.c.model_id == model, table.c.clip_id.in_(clip_ids)
+        session.connection().execute(delete(table).where(*some))
+    return len(clip_ids)
+
+
+def count_droppable(session: Session, model: int, active: int) -> int:
+    """Number of clips that `drop_block` takes in all."""
+    query = select(func.count()).select_from(_droppable(model, active).subquery())
+    return session.connection().scalar(query) or 0
+
+
+def _droppable(model: int, active: int) -> Select[tuple[int]]:
+    other = EMBEDDINGS.alias("other").c
+    by_active = exists().where(other.model_id == active, other.clip_id == EMBEDDINGS.c.clip_id)
+    return select(EMBEDDINGS.c.clip_id).where(EMBEDDINGS.c.model_id == model, by_active)
 
 
 def _embedded_by(model: int) -> ColumnElement[bool]:

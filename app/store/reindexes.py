@@ -1,4 +1,4 @@
-"""New builds of the index that were asked for: begun, stopped, and how they ended."""
+"""Reindexes that were asked for: begun, gone on with, stopped, and how they ended."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from sqlalchemy.orm import Session
 
 from app.store.tables import ReindexRow
 
-Kind = Literal["rebuild"]
+Kind = Literal["rebuild", "reembed", "drop"]
 State = Literal["running", "stopping", "done", "stopped", "failed"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reindex:
-    """`done` of `total` clips, and once it is finished what came of it."""
+    """`done` of `total` clips, and once it is finished what came of it. `model` is an id or a
+    directory, of one that changes models; `summary` may have notes before it is finished."""
 
     id: int
     kind: Kind
+    model: str | None
     state: State
     done: int
     total: int
@@ -50,18 +52,29 @@ def latest(session: Session) -> Reindex | None:
     return None if row is None else _reindex(row)
 
 
-def begin(session: Session, kind: Kind, total: int, now: dt.datetime) -> Reindex:
-    row = ReindexRow(kind=kind, state="running", done=0, total=total, started_at=now)
+def begin(session: Session, kind: Kind, model: str | None, total: int, now: dt.datetime) -> Reindex:
+    row = ReindexRow(kind=kind, model=model, state="running", done=0, total=total, started_at=now)
     session.add(row)
     session.flush()
     return _reindex(row)
 
 
-def begin_anew(session: Session, id: int, total: int, message: str) -> Reindex:
-    """What was done of it is lost; the message says why."""
+def take_up(session: Session, id: int, done: int, total: int, message: str) -> Reindex:
+    """Go on after an end of the process, of which the message tells."""
     row = session.get_one(ReindexRow, id)
-    row.done, row.total, row.message = 0, total, message
+    row.done, row.total, row.message = done, total, message
     return _reindex(row)
+
+
+def advance(session: Session, id: int, done: int, total: int) -> None:
+    """Note how far it came, in the transaction that brought it there."""
+    row = session.get_one(ReindexRow, id)
+    row.done, row.total = done, total
+
+
+def note(session: Session, id: int, notes: dict[str, Any]) -> None:
+    """For whoever goes on with it."""
+    session.get_one(ReindexRow, id).summary = notes
 
 
 def ask_to_stop(session: Session, id: int) -> None:
@@ -69,10 +82,11 @@ def ask_to_stop(session: Session, id: int) -> None:
     session.get_one(ReindexRow, id).state = "stopping"
 
 
-def finish(session: Session, id: int, outcome: Outcome, now: dt.datetime) -> None:
+def finish(session: Session, id: int, outcome: Outcome, total: int, now: dt.datetime) -> None:
     """Note how it ended. A message that it has stays where there is no other."""
     row = session.get_one(ReindexRow, id)
-    row.state, row.done, row.finished_at = outcome.state, outcome.done, now
+    row.state, row.done, row.total = outcome.state, outcome.done, total
+    row.finished_at = now
     row.message, row.summary = outcome.message or row.message, outcome.summary
 
 
@@ -80,6 +94,7 @@ def _reindex(row: ReindexRow) -> Reindex:
     return Reindex(
         id=row.id,
         kind=row.kind,  # type: ignore[arg-type]  # the column holds only Kind values
+        model=row.model,
         state=row.state,  # type: ignore[arg-type]  # likewise
         done=row.done,
         total=row.total,

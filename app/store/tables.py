@@ -196,12 +196,14 @@ class ImportRow(Base):
 
 
 class ReindexRow(Base):
-    """A new build of the index that somebody asked for: one at most is under way."""
+    """A new build of the index that somebody asked for, or a change of the models that clips are
+    embedded by: one at most is under way."""
 
     __tablename__ = "reindexes"
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     kind: Mapped[str] = mapped_column(String(10))
+    model: Mapped[str | None] = mapped_column(String(500))  # an id or a directory
     state: Mapped[str] = mapped_column(String(10))
     done: Mapped[int] = mapped_column(BigInteger)
     total: Mapped[int] = mapped_column(BigInteger)

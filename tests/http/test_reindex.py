@@ -38,7 +38,7 @@ class HeldRebuild:
     """A service with some clips, whose reindexes wait after the first block until released."""
 
     def __init__(self, start: Start) -> None:
-        self.service = start(EMOSEEK_TEST_KILL="rebuild waits")
+        self.service = start(EMOSEEK_TEST_KILL="reindex waits")
         self.clips = [self.service.post_bytes(pcm(0.3)).json()["clip_id"] for _ in range(3)]
         self._hold = self.service.directory / "hold"
         self._hold.touch()
@@ -134,7 +134,7 @@ def test_killed_between_the_new_build_and_the_note_of_it(start: Start) -> None:
     begun = reindex(service).json()
     assert service.process is not None
     assert service.process.wait(60) == -signal.SIGKILL
-    service.start(EMOSEEK_TEST_KILL="rebuild waits")
+    service.start(EMOSEEK_TEST_KILL="reindex waits")
     done = finished(service)
     assert (done["id"], done["state"]) == (begun["id"], "done")
     check(service, [clip_id])

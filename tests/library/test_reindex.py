@@ -12,7 +12,8 @@ import pytest
 
 import index.build
 from app.errors import Conflict, NotFound, Unavailable
-from app.library.reindex import Reindexing
+from app.library.rebuilding import Rebuild
+from app.library.reindex import Reindexing, Run
 from tests.library.test_live_index import DIMENSION, Rig, rig
 
 __all__ = ["rig"]  # a fixture
@@ -20,22 +21,22 @@ __all__ = ["rig"]  # a fixture
 
 def reindexing(rig: Rig) -> Reindexing:
     """As a process that starts has it."""
-    return Reindexing(rig.store, rig.index, rig.model_row, DIMENSION)
+    return Reindexing(rig.store, {"rebuild": Rebuild(rig.store, lambda: rig.index)})
 
 
 @contextlib.contextmanager
 def held(rig: Rig, one: Reindexing, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Within, a thread works on it and waits after its first block; at the end it has returned."""
     arrived, go_on = threading.Event(), threading.Event()
-    got_over = one._got_over
+    tell = Run.tell
 
-    def wait(rows: int) -> None:
-        got_over(rows)
+    def wait(run: Run, done: int, total: int) -> None:
+        tell(run, done, total)
         arrived.set()
         go_on.wait(30)
 
-    monkeypatch.setattr(one, "_got_over", wait)
-    thread = threading.Thread(target=one.work)
+    monkeypatch.setattr(Run, "tell", wait)
+    thread = threading.Thread(target=one.work, args=("rebuild",))
     thread.start()
     try:
         assert arrived.wait(30)
@@ -55,19 +56,19 @@ def test_progress_reaches_the_end(rig: Rig, monkeypatch: pytest.MonkeyPatch, eng
     one = reindexing(rig)
     with pytest.raises(NotFound):
         one.latest()
-    one.work()  # nothing was asked for
+    one.work("rebuild")  # nothing was asked for
     assert rig.index.build == 0
     begun = one.begin()
     assert (begun.state, begun.done, begun.total) == ("running", 0, 40)
     seen = []
-    got_over = one._got_over
+    tell = Run.tell
 
-    def note(rows: int) -> None:
-        got_over(rows)
+    def note(run: Run, done: int, total: int) -> None:
+        tell(run, done, total)
         seen.append(one.latest().done)
 
-    monkeypatch.setattr(one, "_got_over", note)
-    one.work()
+    monkeypatch.setattr(Run, "tell", note)
+    one.work("rebuild")
     assert seen == sorted(seen)
     assert 0 < seen[0] < 7
     assert seen[-1] == 40
@@ -125,7 +126,7 @@ def test_asked_for_while_the_index_renews_itself(rig: Rig, monkeypatch: pytest.M
         return shrunk_mean(*of)
 
     monkeypatch.setattr(index.build, "shrunk_mean", wait)
-    thread = threading.Thread(target=lambda: (rig.index.maintain(), one.work()))
+    thread = threading.Thread(target=lambda: (rig.index.maintain(), one.work("rebuild")))
     thread.start()
     try:
         assert arrived.wait(30)
@@ -160,7 +161,7 @@ def test_a_stop_leaves_the_index_as_it_was(rig: Rig, monkeypatch: pytest.MonkeyP
     rig.index.save()
     assert not list((rig.directory / "index").glob("rows-*"))
     one.begin()
-    one.work()
+    one.work("rebuild")
     assert one.latest().state == "done"
     assert rig.index.build == 1
 
@@ -170,7 +171,7 @@ def test_a_stop_before_its_work_began(rig: Rig) -> None:
     one = reindexing(rig)
     one.begin()
     assert one.stop().state == "stopped"
-    one.work()
+    one.work("rebuild")
     assert rig.index.build == 0
 
 
@@ -183,7 +184,7 @@ def test_the_next_process_begins_it_anew(rig: Rig, monkeypatch: pytest.MonkeyPat
     assert (left.id, left.state, left.total) == (begun.id, "running", 2)
     assert left.message is not None
     assert "began anew" in left.message
-    one.work()
+    one.work("rebuild")
     assert (one.latest().state, one.latest().message) == ("done", left.message)
     rig.check()
 
@@ -194,10 +195,10 @@ def test_an_end_of_the_service_is_no_end_of_it(rig: Rig, monkeypatch: pytest.Mon
     one.begin()
     rig.index.stop()
     with pytest.raises(Unavailable):
-        one.work()
+        one.work("rebuild")
     assert one.latest().state == "running"
     rig.open()
-    reindexing(rig).work()
+    reindexing(rig).work("rebuild")
     assert one.latest().state == "done"
 
 
@@ -211,7 +212,7 @@ def test_what_was_asked_to_stop_is_not_gone_on_with(
         one.stop()
         another = reindexing(rig)  # after kill -9 at this moment
         assert another.latest().state == "stopped"
-        another.work()
+        another.work("rebuild")
         assert rig.index.build == 0
 
 
@@ -237,13 +238,13 @@ def test_a_failure_is_told(
     one.begin()
     with monkeypatch.context() as broken:
         broken.setattr(place, fail)
-        one.work()
+        one.work("rebuild")
     failed = one.latest()
     assert (failed.state, failed.summary) == ("failed", None)
     assert failed.message is not None
     assert all(words in failed.message for words in told)
     rig.check()
     one.begin()
-    one.work()
+    one.work("rebuild")
     assert one.latest().state == "done"
     rig.check()

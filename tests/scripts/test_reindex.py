@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from tests.cli.test_import_vectors import free_port
 from tests.conftest import ROOT
 from tests.http.test_crash import check
 from tests.http.test_errors import pcm
+from tests.http.test_reembedding import BUNDLED, some_clips
 from tests.http.test_reindex import HeldRebuild, Start, finished, latest
+from tests.second_model import NAME, place_second_model
 from tests.service import Service
 
 
@@ -58,8 +61,8 @@ def test_an_interrupt_ends_the_following_only(start: Start) -> None:
     while "Following that one" not in (line := process.stderr.readline()):
         assert line
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    process.terminate()  # as an interrupt, which a shell may have made it ignore
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "The service goes on with it" in err
     assert latest(service) == begun
@@ -84,3 +87,56 @@ def test_where_no_service_runs(start: Start) -> None:
     service.start()
     assert latest(service)["id"] == begun["id"] + 1
     check(service, held.clips)
+
+
+def test_another_model_and_back_in_a_running_service(start: Start) -> None:
+    service = start()
+    clip_ids = some_clips(service)
+    second = place_second_model(service)
+    service_at = ("--url", service.url)
+    status, out, err = run(service, "--model", NAME, *service_at)
+    assert status == 0, err
+    assert f"{second} is the active model now: 9 clips in its index, 9 heard again" in out
+    assert "of the ten nearest neighbours are the same, over 9 clips" in out
+    assert "9/9" in err
+    status, out, err = run(service, "--rollback", *service_at)
+    assert (status, out) == (0, f"{BUNDLED} is the active model now; {second} is beside it.\n"), err
+    check(service, clip_ids)
+    status, out, err = run(service, "--drop", *service_at)
+    assert status == 0, err
+    assert "9 embeddings removed" in out
+    for again in ("--rollback", "--drop"):
+        status, out, err = run(service, again, *service_at)
+        assert (status, out) == (1, "")
+        assert "No other model is beside the active one" in err
+    status, out, err = run(service, "--model", "absent", *service_at)
+    assert (status, out) == (1, "")
+    assert "There is no directory absent" in err
+    check(service, clip_ids)
+
+
+def test_any_directory_where_no_service_runs(start: Start, second_model: Path) -> None:
+    service = start()
+    clip_ids = some_clips(service)
+    service.stop()
+    status, out, err = run(service, "--model", str(second_model), EMOSEEK_PORT=free_port())
+    assert status == 0, err
+    assert f"{second_model} is the active model now: 9 clips" in out
+    service.start()
+    assert "Set EMOSEEK_MODEL=" in service.log.read_text()  # which is pinned to the one before
+    assert service.get("/status").json()["model"]["id"] == str(second_model)
+    check(service, clip_ids)
+    service.stop()
+    status, out, err = run(service, "--rollback", EMOSEEK_PORT=free_port())
+    assert (status, out.split()[0]) == (0, BUNDLED), err
+    status, out, err = run(service, "--drop", EMOSEEK_PORT=free_port())
+    assert status == 0, err
+    service.start()
+    check(service, clip_ids)
+
+
+def test_options_that_do_not_go_together(start: Start) -> None:
+    service = start()
+    status, out, err = run(service, "--model", NAME, "--drop", "--url", service.url)
+    assert (status, out) == (2, "")
+    assert "--model and --drop do not go together" in err

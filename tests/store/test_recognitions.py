@@ -169,13 +169,7 @@ def test_dropped_block_by_block_and_heard_again(store: Store, model_id: int) -> 
     add_many(store, other, {i: heard("sad", i) for i in ids})
     with store.write() as session:  # its scores are the clip's own, and stay so
         recognitions.swap(session, other, ids[:1])
-    removed = []
-    while True:
-        with store.write() as session:
-            removed.append(recognitions.drop_block(session, other, 2))
-        if not removed[-1]:
-            break
-    assert removed[:-1] == [4, 4, 1]
+    assert drop(store, other, model_id) == [2, 2, 1]
     assert numbers(store) == (5, 1)
     assert said(store, ids[0])[0][:2] == (OTHER, "sad")
     assert add_many(store, other, {i: heard("angry", i) for i in ids}) == ids
@@ -184,6 +178,34 @@ def test_dropped_block_by_block_and_heard_again(store: Store, model_id: int) -> 
     assert [one[1] for one in said(store, *ids)] == ["sad", *["angry"] * 4]
     swap_all(store, model_id)
     assert {one[0] for one in said(store, *ids)} == {MODEL}
+
+
+def drop(store: Store, model: int, active: int) -> list[int]:
+    """All of what a model made, in blocks of two clips; returns how large they were."""
+    removed: list[int] = []
+    with store.read() as session:
+        wanted = recognitions.count_droppable(session, model, active)
+    while not removed or removed[-1]:
+        with store.write() as session:
+            removed.append(recognitions.drop_block(session, model, active, 2))
+    assert sum(removed) == wanted
+    return removed[:-1]
+
+
+def test_what_cannot_be_made_anew_is_not_dropped(store: Store, model_id: int) -> None:
+    kept = add(store, model_id, audio_key="k")
+    without_audio = add(store, model_id)
+    other = beside(store)
+    add_many(store, other, {kept: heard("sad")})
+    with store.read() as session:
+        assert recognitions.count_without_audio(session, other) == 1
+        assert recognitions.count_without_audio(session, model_id) == 0
+    swap_all(store, other)
+    assert drop(store, model_id, other) == [1]
+    assert numbers(store) == (2, 0)
+    with store.read() as session:
+        assert list(embeddings.get(session, model_id, [kept, without_audio])) == [without_audio]
+    assert said(store, kept, without_audio)[0][1] == "sad"
 
 
 def test_everything_goes_with_the_clip(store: Store, model_id: int) -> None:

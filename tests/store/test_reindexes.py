@@ -14,7 +14,7 @@ LATER = NOW + dt.timedelta(minutes=5)
 def test_the_latest_is_told_as_it_was_left(store: Store) -> None:
     with store.write() as session:
         assert reindexes.latest(session) is None
-        first = reindexes.begin(session, "rebuild", 70, NOW)
+        first = reindexes.begin(session, "rebuild", None, 70, NOW)
     assert (first.state, first.done, first.total, first.is_under_way) == ("running", 0, 70, True)
     with store.write() as session:
         reindexes.ask_to_stop(session, first.id)
@@ -22,15 +22,19 @@ def test_the_latest_is_told_as_it_was_left(store: Store) -> None:
         stopping = reindexes.latest(session)
         assert stopping is not None
         assert (stopping.state, stopping.is_under_way) == ("stopping", True)
-        reindexes.finish(session, first.id, Outcome("stopped", 30, "why"), LATER)
+        reindexes.finish(session, first.id, Outcome("stopped", 30, "why"), 70, LATER)
     with store.write() as session:
-        second = reindexes.begin(session, "rebuild", 80, LATER)
+        second = reindexes.begin(session, "reembed", "some/model", 80, LATER)
         assert second.id > first.id
     with store.write() as session:
-        anew = reindexes.begin_anew(session, second.id, 90, "once more")
-        assert (anew.total, anew.message, anew.started) == (90, "once more", LATER)
+        reindexes.advance(session, second.id, 7, 85)
+        reindexes.note(session, second.id, {"so": "far"})
     with store.write() as session:
-        reindexes.finish(session, second.id, Outcome("done", 90, None, {"clips": 90}), LATER)
+        anew = reindexes.take_up(session, second.id, 7, 90, "once more")
+        assert (anew.kind, anew.model, anew.summary) == ("reembed", "some/model", {"so": "far"})
+        assert (anew.done, anew.total, anew.started) == (7, 90, LATER)
+    with store.write() as session:
+        reindexes.finish(session, second.id, Outcome("done", 90, None, {"clips": 90}), 90, LATER)
     with store.read() as session:
         done = reindexes.latest(session)
     assert done is not None
