@@ -3,73 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import Embedding, ModelInfo
 from app.errors import Unavailable
+from app.library.current import Current, State
 from app.library.mean_watch import MeanWatch
+from app.library.wanted_vectors import WantedVectors
 from app.store import Store, embeddings
 from index import snapshot
 from index.build import Engine, Watch, build, is_outgrown
-from index.contract import Hits
-from index.cosine import directions
 from index.errors import AlreadyPresent, SnapshotError, SnapshotNotFoundError
 from index.gpu import Device
 from index.gpu_search import GpuSearch
 from index.graph_index import GraphIndex
 from index.row_files import RowFiles
 
-State = Literal["ready", "building", "degraded"]
-
-PAGE = 4096  # embeddings read from the store at a time
 NOT_SAVED = (0, -1)
 FEW = 1000  # clips that a new build may lack when adding waits for it to catch up
 
 log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Current:
-    """One build of the index, and what was to be said of it when it was asked for."""
-
-    index: Engine
-    state: State
-    build: int
-    pending: int
-    gpu: GpuSearch | None = None
-
-    def directions(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What this build compares of embeddings (n, D); see index.contract."""
-        return directions(embeddings, self.index.mean)
-
-    def directions_of(self, clip_ids: Sequence[int]) -> dict[int, NDArray[np.float32]]:
-        """The (D,) directions of those of the clips that it holds."""
-        ids, found = self.index.directions_of(np.array(clip_ids, np.int64))
-        return dict(zip(ids.tolist(), found, strict=True))
-
-    def search(
-        self,
-        asked: NDArray[np.float32],
-        k: int,
-        allowed: NDArray[np.int64] | None = None,
-        *,
-        exact: bool = False,
-    ) -> list[Hits]:
-        """The k nearest of the allowed clips to each direction asked (q, D)."""
-        if self.gpu is not None and allowed is None and not exact:
-            found = self.gpu.search(self.index, asked, k)
-            if found is not None:
-                return found
-        return self.index.search_directions(asked, k, allowed=allowed, exact=exact)
 
 
 class LiveIndex:
@@ -98,12 +58,12 @@ class LiveIndex:
         self._prior = prior
         self._changing = threading.Lock()  # add, remove and the switch to a new build
         self._missed: set[int] = set()  # whose add failed; the next rebuild makes up for it
-        self._unfit: set[int] = set()  # whose embedding is not finite
         self._rebuilding = threading.Lock()  # held by whoever builds: one at a time
         self._saved = NOT_SAVED  # build and changes that the newest snapshot holds
         self._changes = 0
         self._removals = 0
         self._built_on = 0  # clips that the mean was taken from
+        self._wanted = WantedVectors(store, model_row)
         self._mean_watch = MeanWatch(store, model_row, prior)
         self._stopping = threading.Event()
         self._gpu = None if gpu is None else GpuSearch(gpu, self._stopping)
@@ -142,7 +102,7 @@ class LiveIndex:
     @property
     def left_out(self) -> int:
         """Stored clips that cannot be in the index: their embeddings are not finite."""
-        return len(self._unfit)
+        return len(self._wanted.unfit)
 
     @property
     def removals(self) -> int:
@@ -234,13 +194,11 @@ class LiveIndex:
     def renew(self, clip_ids: NDArray[np.int64]) -> None:
         """Make these clips in the index what the store says of them, whatever is there."""
         with self._changing:
-            with self._store.read() as session:
-                stored = list(embeddings.stream(session, self._model_row, clip_ids))
+            stored = self._wanted.of(clip_ids)
             self._changes += 1
             self._index.remove(clip_ids)
             for ids, vectors in stored:
-                kept = self._finite(ids, vectors)
-                self._index.add(ids[kept], vectors[kept])
+                self._index.add(ids, vectors)
             self._missed.difference_update(clip_ids.tolist())
 
     def stop(self) -> None:
@@ -265,28 +223,15 @@ class LiveIndex:
 
     def audit(self) -> None:
         """Make up for whatever the store and the index differ in, if they do."""
-        if self._agrees(self._held()):
+        differing = self._wanted.differing(self._index)
+        if not len(differing):
             return
-        with self._store.read() as session:
-            wanted = embeddings.indexable_ids(session, self._model_row)
-        differing = np.setxor1d(wanted, self._held(), assume_unique=True)
         with self._changing:
-            self._unfit.difference_update(differing.tolist())  # they may have been deleted
-            added, removed = self._match(self._index, differing)
+            added, removed = self._wanted.match(self._index, differing)
             if added or removed:
                 self._changes += 1
                 self._mean_watch.changed += added + removed
                 log.info("The index lacked %d clips and had %d too many.", added, removed)
-
-    def _agrees(self, ids: NDArray[np.int64]) -> bool:
-        """Whether these are the clips that should be in the index."""
-        with self._store.read() as session:
-            stored = embeddings.fingerprint_of_indexable(session, self._model_row)
-        return stored == embeddings.fingerprint(ids)
-
-    def _held(self) -> NDArray[np.int64]:
-        """Sorted ids of the clips that are in the index, or could not be."""
-        return np.union1d(self._index.ids(), np.array(sorted(self._unfit), np.int64))
 
     def rebuild(self, watch: Watch = lambda _: None) -> None:
         """Build anew from the store and switch to it.
@@ -301,12 +246,12 @@ class LiveIndex:
             fresh = self._build(watch)
             built_on = len(fresh)
             # What came meanwhile: most of it before others have to wait for the rest.
-            changed = few = sum(self._reconcile(fresh))
+            changed = few = sum(self._wanted.reconcile(fresh))
             while few > FEW:
-                few = sum(self._reconcile(fresh))
+                few = sum(self._wanted.reconcile(fresh))
                 changed += few
             with self._changing:
-                changed += sum(self._reconcile(fresh))
+                changed += sum(self._wanted.reconcile(fresh))
                 self._in_use = fresh, self.build + 1
                 self._built_on = built_on
                 self._mean_watch.begin(changed)
@@ -361,7 +306,7 @@ class LiveIndex:
             self._built_on = len(index)
         else:
             self._built_on = manifest.built_on or 0
-            added, removed = (0, 0) if self._agrees(index.ids()) else self._reconcile(index)
+            added, removed = self._wanted.reconcile(index)
             self._mean_watch.begin(manifest.changed + added + removed)
             self._saved = (manifest.build, 0 if added + removed == 0 else -1)
             log.info("Index loaded: %d clips, %d added, %d removed.", len(index), added, removed)
@@ -374,46 +319,6 @@ class LiveIndex:
                 raise Unavailable("The service is stopping.")
             watch(count)
 
-        return build(self._blocks, self._model.dimension, self._prior, self._rows, unless_stopping)
-
-    def _blocks(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Ids and embeddings of what should be in the index, page by page."""
-        after = 0
-        while True:
-            with self._store.read() as session:
-                ids, vectors = embeddings.page(session, self._model_row, after, PAGE)
-            if not len(ids):
-                return
-            after = int(ids[-1])
-            kept = self._finite(ids, vectors)
-            yield ids[kept], vectors[kept]
-
-    def _reconcile(self, index: Engine) -> tuple[int, int]:
-        """Add what the store has and `index` lacks, remove the reverse; returns both counts."""
-        with self._store.read() as session:
-            wanted = embeddings.indexable_ids(session, self._model_row)
-        return self._match(index, np.setxor1d(wanted, index.ids(), assume_unique=True))
-
-    def _match(self, index: Engine, clip_ids: NDArray[np.int64]) -> tuple[int, int]:
-        """The same for these clips, different ones."""
-        added = removed = 0
-        for start in range(0, len(clip_ids), embeddings.CHUNK):
-            some = clip_ids[start : start + embeddings.CHUNK]
-            with self._store.read() as session:
-                stored = list(embeddings.stream(session, self._model_row, some))
-            present, _ = index.directions_of(some)
-            unwanted = np.setdiff1d(present, [clip_id for ids, _ in stored for clip_id in ids])
-            removed += index.remove(unwanted)
-            for ids, vectors in stored:
-                kept = ~np.isin(ids, present) & self._finite(ids, vectors)
-                index.add(ids[kept], vectors[kept])
-                added += int(kept.sum())
-        return added, removed
-
-    def _finite(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Which of the embeddings can be indexed; one that cannot must not stop the others."""
-        finite = np.asarray(np.isfinite(vectors).all(axis=1))
-        for clip_id in set(ids[~finite].tolist()) - self._unfit:
-            self._unfit.add(clip_id)
-            log.error("Clip %d has an embedding that is not finite; it is left out.", clip_id)
-        return finite
+        return build(
+            self._wanted.blocks, self._model.dimension, self._prior, self._rows, unless_stopping
+        )

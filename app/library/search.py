@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from app.domain import Channel, ClipFilter
 from app.errors import InvalidParameter, NotFound, NotIndexed
+from app.library.current import Current
 from app.library.hear import Hearing
 from app.library.library import Library
-from app.library.live_index import Current
 from app.library.spaces import Space
 from app.recogniser import Flow
 from app.store import embeddings, summaries

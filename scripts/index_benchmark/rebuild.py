@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from app.library.live_index import PAGE
+from app.library.wanted_vectors import PAGE
 from app.store import Store, embeddings
 from app.store.tables import ModelRow
 from index.build import build

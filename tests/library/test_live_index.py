@@ -166,11 +166,11 @@ def test_an_embedding_that_is_not_finite_stops_nothing(rig: Rig) -> None:
     rig.check()
     rig.index.audit()
     rig.check()
-    assert rig.index._unfit == {bad}
+    assert rig.index._wanted.unfit == {bad}
     with rig.store.write() as session:
         clips.remove(session, [bad])
     rig.index.audit()
-    assert rig.index._unfit == set()
+    assert rig.index._wanted.unfit == set()
 
 
 def test_an_audit_finds_what_the_index_lacks(rig: Rig) -> None:

@@ -50,7 +50,7 @@ def held(rig: Rig, one: Reindexing, monkeypatch: pytest.MonkeyPatch) -> Iterator
 def test_progress_reaches_the_end(rig: Rig, monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
     if engine == "graph":
         monkeypatch.setattr(index.build, "GRAPH_BYTES", 4 * DIMENSION * 30)
-    monkeypatch.setattr("app.library.live_index.PAGE", 7)
+    monkeypatch.setattr("app.library.wanted_vectors.PAGE", 7)
     for _ in range(40):
         rig.commit()
     one = reindexing(rig)
