@@ -41,6 +41,7 @@ class Hearing:
         self._flow = flow
         self._frames = {"frame_scores": frame_scores, "frame_embeddings": frame_embeddings}
         self._heard: dict[int, list[ClipRecognition]] = {}  # by the model's row
+        self._tried: set[int] = set()  # rows of models
         self.audio: Audio = decode(
             source,
             channel=channel,
@@ -80,6 +81,7 @@ class Hearing:
 
     def by(self, space: Space) -> list[ClipRecognition]:
         """What the model of a space heard in each channel. Raises as `hear`, of that model."""
+        self._tried.add(space.model_row)
         if space.model_row not in self._heard:
             flow = Flow()  # one is of one recogniser, and cancelled when that fails
             self._flow.on_cancel(lambda _: flow.cancel())
@@ -99,6 +101,11 @@ class Hearing:
     def known(self, space: Space) -> list[ClipRecognition] | None:
         """The same, if it has heard it already."""
         return self._heard.get(space.model_row)
+
+    def is_tried_with(self, beside: Space | None) -> bool:
+        """Whether the model beside the active one has had its turn, if there is one: with two
+        switches in the middle of a `hear` it has not."""
+        return beside is None or beside.model_row in self._tried
 
     def _go_on(self) -> None:
         self._library.gate.check(self._flow)

@@ -126,7 +126,8 @@ def _hear_and_store(
             hearing.hear_beside()
         with library.roles.commits.shared():
             spaces = library.spaces
-            if given.embedding is not None or hearing.known(spaces.active) is not None:
+            known = given.embedding is not None or hearing.known(spaces.active) is not None
+            if known and hearing.is_tried_with(spaces.beside):
                 return _store(library, given, spaces, hearing, facts)
 
 

@@ -60,17 +60,15 @@ class Library:
             self.store.migrate()
             match_data_dir(self.store, settings.data_dir)
             loaded = load_active(settings, self.store)
-            # Beside the index: seconds each where there are a million clips. Not beside the model:
-            # its threads wait for each other, and all of them for the one that is interrupted.
-            starting = ThreadPoolExecutor(1, "start")
-            filters = starting.submit(FilterColumns, self.store)
+            # Beside the index, and it need not be there first: a million clips take some seconds.
+            # Not beside the model: its threads wait for each other, and all for the slowest.
+            self._reading = ThreadPoolExecutor(1, "filters")
+            self._filters = self._reading.submit(FilterColumns, self.store)
             spaces = open_spaces(settings, self.store, loaded)
             self.kept_audio = KeptAudio(settings.data_dir / "audio")
             self.result_dirs = ResultDirs(settings.outputs_dir, settings.outputs_max_age_hours)
-            self.filters = filters.result()
             self.summaries = Summaries(self.store)
-            starting.shutdown()
-            self.roles = Roles(settings, self.store, spaces, self.filters, self.summaries)
+            self.roles = Roles(settings, self.store, spaces, lambda: self.filters, self.summaries)
             self.reindexing = self._reindexing()
             self._recover()
         except BaseException:
@@ -92,10 +90,25 @@ class Library:
             (1.0, lambda: self.roles.tend(LiveIndex.maintain)),
             (1.0, lambda: self.roles.tend(self._replicate)),
             (60.0, lambda: self.roles.tend(LiveIndex.audit)),
-            (60.0, self.filters.audit),
+            (60.0, lambda: self.filters.audit()),
             (minutes * 60, lambda: self.roles.tend(LiveIndex.save)),
         )
         self._maintenance.start("reindex", (0.0, lambda: self.reindexing.work("reembed", "drop")))
+
+    @property
+    def filters(self) -> FilterColumns:
+        """Waits while they are read, after the start.
+
+        Raises:
+            Unavailable: the database does not answer. It is tried again with the next call.
+        """
+        reading = self._filters
+        try:
+            return reading.result()
+        except Unavailable:
+            if self._filters is reading:
+                self._filters = self._reading.submit(FilterColumns, self.store)
+            raise
 
     def close(self) -> None:
         """Wait for the recognitions under way, save the indexes, give the data directory up."""

@@ -107,7 +107,8 @@ def _store(library: Library, posted: Posted, file_sha256: str, fingerprint: str)
             hearing.hear()
             with library.roles.commits.shared():
                 spaces = library.spaces
-                if hearing.known(spaces.active) is not None:
+                known = hearing.known(spaces.active) is not None
+                if known and hearing.is_tried_with(spaces.beside):
                     return _keep(library, posted, hearing, spaces, file_sha256, fingerprint)
 
 

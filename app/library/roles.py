@@ -29,7 +29,7 @@ class Roles:
         settings: Settings,
         store: Store,
         spaces: Spaces,
-        filters: FilterColumns,
+        filters: Callable[[], FilterColumns],
         summaries: Summaries,
     ) -> None:
         self.spaces = spaces
@@ -91,7 +91,7 @@ class Roles:
                 self._place(load_beside_again(self._settings, self._store))
             old = self.spaces
             assert old.beside is not None
-            with self.commits.alone(), self._filters.rescoring() as rescore:
+            with self.commits.alone(), self._filters().rescoring() as rescore:
                 try:
                     with self._store.write() as session:
                         models.swap_roles(session)  # first: whoever reads a role waits

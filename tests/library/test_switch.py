@@ -16,6 +16,7 @@ from app.errors import Unavailable
 from app.library import Library
 from app.library.commit_lock import CommitLock
 from app.library.filter_columns import FilterColumns
+from app.library.hear import Hearing
 from app.library.imports import add_rows, begin
 from app.recogniser import Source
 from app.recogniser.sources import BUNDLED_ID
@@ -229,3 +230,21 @@ def test_filters_follow_in_the_same_moment(
     other.join(10)
     assert library.filters.ids(ClipFilter(customer_id="c")).tolist() == ids[:1]
     assert len(rig.scores(library)) == 4
+
+
+def test_two_switches_while_a_clip_is_heard_leave_out_neither_model(
+    reopen: Open, second: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = reopen()
+    library.roles.open_beside(second)
+    hear_beside = Hearing.hear_beside
+
+    def switch_before_and_after(self: Hearing) -> None:
+        monkeypatch.setattr(Hearing, "hear_beside", hear_beside)
+        library.roles.switch()
+        hear_beside(self)  # of the model that has just heard it
+        library.roles.switch()
+
+    monkeypatch.setattr(Hearing, "hear_beside", switch_before_and_after)
+    clip_id = rig.post(library, 1)
+    assert [rig.indexed(space) for space in library.spaces] == [[clip_id], [clip_id]]
