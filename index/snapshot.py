@@ -42,11 +42,13 @@ def save(
     build: int,
     built_on: int | None = None,
     changed: int = 0,
+    rows: RowFiles | None = None,
 ) -> Manifest:
     """Put what `index` holds at this moment in `directory`, durably, in place of the last snapshot.
 
     `build`, `built_on` (clips that the mean was taken from) and `changed` (those added and removed
-    since) are only noted in the manifest.
+    since) are only noted in the manifest. Files of `rows` that are in use stay: another build may
+    be under way there.
 
     Adds, removes and searches go on meanwhile. Removed vectors are not written, and no file of
     an earlier save remains. The rows of a graph index must lie in files of the same directory.
@@ -86,7 +88,7 @@ def save(
             raise
         os.replace(directory / _NEW_MANIFEST, directory / MANIFEST)
         sync_directory(directory)
-        _remove_unnamed(directory, manifest, index)
+        _remove_unnamed(directory, manifest, index, rows)
         return manifest
 
 
@@ -152,8 +154,13 @@ def _are_directions(rows: Vectors) -> bool:
     return bool(((np.abs(squared - 1) <= _LENGTH_TOLERANCE) | (squared == 0)).all())
 
 
-def _remove_unnamed(directory: Path, manifest: Manifest, index: FlatIndex | GraphIndex) -> None:
-    rows = index.row_files if isinstance(index, GraphIndex) else None
+def _remove_unnamed(
+    directory: Path,
+    manifest: Manifest,
+    index: FlatIndex | GraphIndex,
+    rows: RowFiles | None,
+) -> None:
+    rows = index.row_files if isinstance(index, GraphIndex) else rows
     for path in directory.iterdir():
         unnamed = is_file_name(path.name) and path.name not in manifest.names
         if unnamed and (rows is None or not rows.in_use(path.name)):

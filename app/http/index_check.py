@@ -82,11 +82,13 @@ async def check_index(
 
 
 def _check(library: Library, repair: bool, flow: Flow) -> IndexCheckAnswer:
+    space = library.spaces.active
+
     def go_on() -> None:
         library.gate.check(flow)
 
     def check() -> IndexCheck:
-        return index_check.check(library.store, library.model_row, library.index, go_on)
+        return index_check.check(library.store, space.model_row, space.index, go_on)
 
     if not library.index_check.acquire(blocking=False):
         raise Conflict("The index is being checked already.")
@@ -94,7 +96,7 @@ def _check(library: Library, repair: bool, flow: Flow) -> IndexCheckAnswer:
         found = check()
         if found.clean or not repair:
             return IndexCheckAnswer(found=CheckView.of(found), repair=None, left=None)
-        done = index_check.repair(library.index, found, go_on)
+        done = index_check.repair(space.index, found, go_on)
         return IndexCheckAnswer(
             found=CheckView.of(found), repair=RepairView.of(done), left=CheckView.of(check())
         )

@@ -36,9 +36,10 @@ class CommitLock:
     def alone(self) -> Iterator[None]:
         with self._changed:
             self._alone += 1
-            self._changed.wait_for(lambda: not self._shared)
         try:
             with self._one:
+                with self._changed:
+                    self._changed.wait_for(lambda: not self._shared)
                 yield
         finally:
             with self._changed:

@@ -38,7 +38,7 @@ class KeptAudio:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self.directory = directory
 
     def keep(self, waveform: Waveform) -> str:
         """Write a waveform to disk, durably; returns its key, still to be settled."""
@@ -46,7 +46,7 @@ class KeptAudio:
         path = self._unsettled(key)
         if not path.parent.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)
-            _sync_directory(self._directory)
+            _sync_directory(self.directory)
         try:
             with path.open("wb") as file:
                 write_flac(waveform, file)
@@ -67,7 +67,7 @@ class KeptAudio:
         self._unsettled(key).unlink(missing_ok=True)
 
     def path(self, key: str) -> Path:
-        return self._directory / key[:2] / key
+        return self.directory / key[:2] / key
 
     def remove(self, key: str) -> None:
         """Remove a deleted clip's file, settled or (when the deletion was quicker) not yet."""
@@ -76,10 +76,10 @@ class KeptAudio:
 
     def unsettled(self) -> list[str]:
         """Keys that a crash left between two states."""
-        return [p.name.removesuffix(".new") for p in self._directory.glob("??/*.flac.new")]
+        return [p.name.removesuffix(".new") for p in self.directory.glob("??/*.flac.new")]
 
     def _unsettled(self, key: str) -> Path:
-        return self._directory / key[:2] / f"{key}.new"
+        return self.directory / key[:2] / f"{key}.new"
 
 
 class ResultDirs:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from app.audio import decode
 from app.domain import Recognition
-from app.errors import EmoseekError, NoAudio, Unavailable
+from app.errors import NoAudio, TooLarge, Unavailable, UnsupportedAudio
 from app.library.reindex import Run
 from app.library.spaces import Space
 from app.recogniser import Flow, recognise_clip
@@ -89,7 +89,10 @@ class HearingAgain:
             ).recognition
         except Unavailable:
             raise
-        except (EmoseekError, OSError) as exc:
+        except (NoAudio, UnsupportedAudio, TooLarge, FileNotFoundError) as exc:
+            # Of this clip. Whatever else it is would be the same with the next one: it ends all.
+            if not self._library.kept_audio.directory.is_dir():
+                raise
             log.warning("Clip %d cannot be heard from its kept audio: %s", clip_id, exc)
             return None
 

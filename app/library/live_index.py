@@ -280,6 +280,7 @@ class LiveIndex:
             build=self.build,
             built_on=self._built_on,
             changed=self._mean_watch.changed,
+            rows=self._rows,
         )
         self._saved = at
         log.info("Index saved: %d clips in %.2f s.", len(self), time.monotonic() - started)

@@ -36,9 +36,8 @@ def _neighbours(
     found: dict[int, set[int]] = {}
     with store.read() as session:
         for ids, vectors in embeddings.stream(session, space.model_row, asked):
-            for clip_id, hits in zip(
-                ids.tolist(), index.search(vectors, NEIGHBOURS + 1, allowed), strict=True
-            ):
+            answers = index.search(index.directions(vectors), NEIGHBOURS + 1, allowed)
+            for clip_id, hits in zip(ids.tolist(), answers, strict=True):
                 near = [near for near in hits.ids.tolist() if near != clip_id]
                 found[clip_id] = set(near[:NEIGHBOURS])
     return found

@@ -70,8 +70,10 @@ class Reembedding:
     def _prepare(self, run: Run, hearing: HearingAgain) -> None:
         """All of it but the switch. What is to be told of it goes into the notes, which are in
         the store when it returns. If it fails or is stopped, a model that it opened is closed."""
-        with self._store.read() as session:
-            run.notes.setdefault("opened", models.beside(session) is None)
+        if "opened" not in run.notes:
+            with self._store.read() as session:
+                none = models.beside(session) is None
+            self._note(run, opened=none)  # before it is: whoever goes on with this must know
         try:
             run.tell(run.done, run.total)
             space = self._opened(run)

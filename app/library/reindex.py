@@ -135,7 +135,7 @@ class Reindexing:
             with self._store.write() as session:
                 reindexes.ask_to_stop(session, run.reindex.id)
             run.stop.set()
-            if not self._working:
+            if not self._working and not run.notes:  # nor anything to clear away
                 self._finish(run, Outcome("stopped", run.done, told))
         return self.latest()
 

@@ -108,6 +108,8 @@ class Roles:
         """Do a task of maintenance for each index."""
         for space in self.spaces:
             with self._tending:
+                if space not in self.spaces:
+                    continue
                 try:
                     task(space.index)
                 except Unavailable:
