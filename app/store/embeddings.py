@@ -18,6 +18,7 @@ VECTORS_OF = select(EMBEDDINGS.clip_id, EMBEDDINGS.vector).where(
     EMBEDDINGS.clip_id.in_(bindparam("clips", expanding=True)),
 )
 PRIME = 46_337  # its square fits 31 bits: a sum of squares does not overflow
+LARGE_PRIME = 2**31 - 1  # nor does one of what is left of any id
 CHUNK = 500  # ids a query: below every database's limit on bound parameters
 
 
@@ -51,7 +52,7 @@ def fingerprint_of_indexable(session: Session, model: int) -> tuple[int, ...]:
     the interpreter for most of a second."""
     clip, rest = EmbeddingRow.clip_id, EmbeddingRow.clip_id % PRIME
     row = session.execute(
-        select(func.count(), func.sum(clip), func.sum(rest * rest))
+        select(func.count(), func.sum(clip % LARGE_PRIME), func.sum(rest * rest))
         .join(ClipRow, ClipRow.id == EmbeddingRow.clip_id)
         .where(EmbeddingRow.model_id == model, ClipRow.indexable)
     ).one()
@@ -59,10 +60,10 @@ def fingerprint_of_indexable(session: Session, model: int) -> tuple[int, ...]:
 
 
 def fingerprint(ids: NDArray[np.int64]) -> tuple[int, ...]:
-    """Number, sum, and sum of the squares modulo PRIME of different ids (n,). Two sets that
-    differ by a mishap do not agree in all three."""
+    """Number, sum modulo LARGE_PRIME of each, and sum of the squares modulo PRIME of different
+    ids (n,). Two sets that differ by a mishap do not agree in all three."""
     rest = ids % PRIME
-    return len(ids), int(ids.sum()), int((rest * rest).sum())
+    return len(ids), int((ids % LARGE_PRIME).sum()), int((rest * rest).sum())
 
 
 def count_indexable(session: Session, model: int) -> int:
