@@ -44,8 +44,9 @@ class Flat:
         if not self._parts or 2 * self._dimension * len(self._parts[-1][1]) >= PART_BYTES:
             self._parts.append((self._device.flat(self._dimension), np.empty(0, np.int64)))
         part, its_numbers = self._parts[-1]
-        part.add(rows)
+        # Numbers first: a search must not find a place without one.
         self._parts[-1] = part, np.concatenate([its_numbers, numbers])
+        part.add(rows)
 
     def search(self, asked: Vectors, wanted: int) -> tuple[Vectors, Ids]:
         """Scores and numbers (q, m), in no order, -1 in places that stay empty, of the `wanted`

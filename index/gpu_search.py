@@ -81,6 +81,8 @@ class GpuSearch:
         with self._giving_up:
             if self._has_failed_with(index):
                 return  # another search was first
+            if self._replica is not replica:
+                return  # of a copy that has been replaced meanwhile
             self._failed_with = weakref.ref(index)
             self._replica = None
         if replica is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, model_validator
 
 from app.domain import LABELS, ClipFields, GivenScores
 from app.errors import InvalidParameter
@@ -47,7 +47,7 @@ class ImportedRow(BaseModel):
     call_id: Text | None = None
     agent_id: Text | None = None
     recorded_at: Instant | None = None
-    tags: list[Text] = Field([], max_length=MAX_TAGS)
+    tags: Annotated[list[Text], FailFast()] = Field([], max_length=MAX_TAGS)
     metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] = {}
     emotion: Label | None = Field(None, description="With scores: the label of the largest.")
     scores: Scores | None = Field(None, description="All nine labels; they sum to 1.")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Depends, File, Form, Path, Query, Request, UploadFile
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, FailFast, Field, TypeAdapter, ValidationError
 
 from app.domain import ModelInfo
 from app.errors import InvalidParameter
@@ -30,7 +30,7 @@ ModelName = Annotated[
     Text | None,
     Query(description="A model of this database, by id or digest; unless given, the active one."),
 ]
-ROWS = TypeAdapter(list[ImportedRow])
+ROWS = TypeAdapter(Annotated[list[ImportedRow], FailFast()])
 
 router = APIRouter(prefix="/api/v1/admin/imports", tags=["import"])
 

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from app.errors import EmoseekError, InvalidParameter, TooLarge
 
@@ -60,6 +61,13 @@ def plain(path: str, status: int, headers: Mapping[str, str] | None = None) -> J
     return problem(path, status, phrase.lower().replace(" ", "-"), phrase, detail, headers)
 
 
+def refuse(scope: Scope, error: EmoseekError) -> JSONResponse:
+    """The answer to a request, and a line in the log where the service is at fault."""
+    if error.__cause__ is not None and error.status >= 500:
+        log.warning("%s %s: %s (%r)", scope["method"], scope["path"], error, error.__cause__)
+    return render(scope["path"], error)
+
+
 def render(path: str, error: EmoseekError) -> JSONResponse:
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
     if error.status == HTTPStatus.UNAUTHORIZED:
@@ -91,9 +99,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(EmoseekError)
     async def _refused(request: Request, error: EmoseekError) -> JSONResponse:
-        if error.__cause__ is not None and error.status >= 500:
-            log.warning("%s %s: %s (%r)", request.method, request.url.path, error, error.__cause__)
-        return render(request.url.path, error)
+        return refuse(request.scope, error)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:

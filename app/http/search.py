@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, FiniteFloat, ValidationError
 from pydantic_core import from_json
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
@@ -30,6 +30,8 @@ MAX_VECTORS = 100  # in one request
 MAX_NEIGHBOURS = 10_000  # asked for by one request
 MAX_EXAMPLES = 100  # of each kind
 ExampleId = Annotated[int, Field(strict=True, ge=1, le=MAX_ID)]
+# One error is told: a body of nothing else would have a million of them.
+Vector = Annotated[list[FiniteFloat], FailFast()]
 SEARCH_PARAMETERS = ("k", "min_similarity", "group_by", "exact")
 
 
@@ -52,7 +54,7 @@ class VectorQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    vector: list[FiniteFloat]
+    vector: Vector
 
 
 class VectorsQuery(BaseModel):
@@ -61,7 +63,7 @@ class VectorsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    vectors: list[list[FiniteFloat]] = Field(
+    vectors: Annotated[list[Vector], FailFast()] = Field(
         min_length=1,
         max_length=MAX_VECTORS,
         description=f"Their number times k may be {MAX_NEIGHBOURS} at most.",
@@ -75,10 +77,10 @@ class ExamplesQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    positive: list[ExampleId] = Field(
+    positive: Annotated[list[ExampleId], FailFast()] = Field(
         min_length=1, max_length=MAX_EXAMPLES, description="Ids of stored clips."
     )
-    negative: list[ExampleId] = Field(
+    negative: Annotated[list[ExampleId], FailFast()] = Field(
         [], max_length=MAX_EXAMPLES, description="Ids of other stored clips."
     )
 
@@ -132,7 +134,7 @@ async def similar_clips(
 async def search(
     request: Request, wanted: Wanted = Depends(wanted), library: Library = Depends(library_of)
 ) -> Response:
-    if request.headers.get("content-type", "").startswith("multipart/form-data"):
+    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         async with request.form(max_files=1) as form:
             for name in form:
                 if name not in ("audio_file", "channel"):

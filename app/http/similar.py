@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors import EmoseekError
 from app.http.parameters import MAX_ID
-from app.http.problems import render
+from app.http.problems import refuse
 from app.library import Library
 from app.library.search import Found, Wanted, similar
 
@@ -70,11 +70,7 @@ class Similar:
         while waiting := self._waiting[wanted]:
             some, self._waiting[wanted] = waiting[:AT_ONCE], waiting[AT_ONCE:]
             clip_ids = [clip_id for clip_id, _ in some]
-            found: Sequence[Found | Exception]
-            try:
-                found = await run_in_threadpool(similar, library, clip_ids, wanted)
-            except Exception as exc:
-                found = [exc] * len(some)
+            found = await run_in_threadpool(_each, library, clip_ids, wanted)
             for (_, future), one in zip(some, found, strict=True):
                 if future.done():  # its client has gone
                     continue
@@ -83,6 +79,18 @@ class Similar:
                 else:
                     future.set_result(one)
         del self._waiting[wanted]
+
+
+def _each(library: Library, clip_ids: list[int], wanted: Wanted) -> Sequence[Found | Exception]:
+    try:
+        return similar(library, clip_ids, wanted)
+    except EmoseekError as exc:
+        return [exc] * len(clip_ids)
+    except Exception as exc:
+        if len(clip_ids) == 1:
+            return [exc]
+        # What is wrong with one is not to be the others' error.
+        return [one for clip_id in clip_ids for one in _each(library, [clip_id], wanted)]
 
 
 class SimilarAgain:
@@ -106,7 +114,7 @@ class SimilarAgain:
         try:
             answer: Response = await state.similar.answer(state.library, int(path[1]), wanted)
         except EmoseekError as exc:
-            return render(scope["path"], exc)
+            return refuse(scope, exc)
         return answer
 
 

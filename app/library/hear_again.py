@@ -100,16 +100,18 @@ class HearingAgain:
         """What was heard, and how far it came. Clips that were deleted meanwhile are left out."""
         run, library = self._run, self._library
         with library.roles.commits.shared():
-            with library.store.write() as session:
-                stored = recognitions.add_many(
-                    session, space.model_row, list(heard), list(heard.values())
-                )
-                done = run.done + len(stored)
-                total = max(done, run.total - (tried - len(stored)))
-                reindexes.advance(session, run.reindex.id, done, total)
-            if space is library.spaces.active and stored:
-                library.filters.refresh(stored)
-                library.summaries.forget(stored)
+            try:
+                with library.store.write() as session:
+                    stored = recognitions.add_many(
+                        session, space.model_row, list(heard), list(heard.values())
+                    )
+                    done = run.done + len(stored)
+                    total = max(done, run.total - (tried - len(stored)))
+                    reindexes.advance(session, run.reindex.id, done, total)
+            finally:  # also a commit that failed may have happened
+                if space is library.spaces.active:
+                    library.summaries.forget(heard)
+                    library.filters.refresh(list(heard))
         run.tell(done, total)
 
 

@@ -124,8 +124,10 @@ def add_rows(
                 raise Conflict(f"The next row of this import is {known.done} of {known.rows}.")
             if ids is None:
                 ids = clip_ids.draw(session, len(vectors))
-            elif len(clash := clip_ids.taken(session, ids)):
-                raise Conflict(tell_taken(clash))
+            else:
+                clip_ids.skip_to(session, int(ids.max()))
+                if len(clash := clip_ids.taken(session, ids)):
+                    raise Conflict(tell_taken(clash))
             imports.add(session, model_row, ids, rows, vectors, dt.datetime.now(dt.UTC))
             imports.advance(session, key, model_row, done)
         library.filters.refresh(ids.tolist())

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import logging
 import os
 import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from app.data_dir import Ownership
 from app.domain import Clip, ClipFilter, DuplicateKind
 from app.errors import DataDirInUse, NotFound, Unavailable
+from app.library.columns import Ids
 from app.library.dropping import Drop
 from app.library.files import (
     KeptAudio,
@@ -35,7 +40,7 @@ from app.library.spaces import Spaces, load_active, open_spaces
 from app.library.summaries import Summaries
 from app.recogniser import Recogniser
 from app.settings import Settings
-from app.store import Store, clips, idempotency
+from app.store import Session, Store, clips, idempotency
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +110,7 @@ class Library:
         reading = self._filters
         try:
             return reading.result()
-        except Unavailable:
+        except Exception:
             if self._filters is reading:
                 self._filters = self._reading.submit(FilterColumns, self.store)
             raise
@@ -163,8 +168,8 @@ class Library:
                     if (clip := clips.get_locked(session, clip_id)) is not None:
                         clips.update(session, clip_id, dataclasses.replace(clip.fields, **changes))
             finally:  # also a commit that failed may have happened
-                self.filters.refresh([clip_id])
                 self.summaries.forget([clip_id])
+                self.filters.refresh([clip_id])
         return self.clip(clip_id)
 
     def forget(self, clip_id: int) -> bool:
@@ -174,37 +179,41 @@ class Library:
         Raises:
             Unavailable: the clip is deleted, but not all of its files yet.
         """
-        with self.roles.commits.shared():
-            with self.store.write() as session:
-                removed = clips.remove(session, [clip_id])
-            self._unlist(removed)
-        self._finish_removal(removed)
-        return bool(removed)
+        return self._delete(lambda _: np.array([clip_id], np.int64)) == 1
 
     def forget_matching(self, wanted: ClipFilter) -> int:
         """Delete the clips that match; returns how many. Raises Unavailable, as `forget`."""
+        return self._delete(lambda session: clips.matching_ids(session, wanted, lock=True))
+
+    def _delete(self, chosen: Callable[[Session], Ids]) -> int:
+        removed: list[clips.Deleted] = []
         with self.roles.commits.shared():
-            with self.store.write() as session:
-                removed = clips.remove(session, clips.matching_ids(session, wanted, lock=True))
+            try:
+                with self.store.write() as session:
+                    removed = clips.remove(session, chosen(session))
+            except BaseException:
+                # The commit may have happened: the database decides, and the index's audit.
+                clip_ids = [gone.clip_id for gone in removed]
+                self.summaries.forget(clip_ids)
+                with contextlib.suppress(Unavailable):
+                    self.filters.refresh(clip_ids)
+                raise
             self._unlist(removed)
-        self._finish_removal(removed)
-        return len(removed)
-
-    def _unlist(self, removed: list[clips.Deleted]) -> None:
-        clip_ids = [gone.clip_id for gone in removed]
-        if clip_ids:
-            for space in self.spaces:
-                space.index.remove(clip_ids)
-            self.filters.remove(clip_ids)
-            self.summaries.forget(clip_ids)
-            self._deleted = True
-
-    def _finish_removal(self, removed: list[clips.Deleted]) -> None:
         if removed and not self._remove_files(removed):
             raise Unavailable(
                 "The clips are deleted, but some of their files could not be removed yet; the "
                 "service goes on trying."
             )
+        return len(removed)
+
+    def _unlist(self, removed: list[clips.Deleted]) -> None:
+        clip_ids = [gone.clip_id for gone in removed]
+        if clip_ids:
+            self.summaries.forget(clip_ids)
+            for space in self.spaces:
+                space.index.remove(clip_ids)
+            self.filters.remove(clip_ids)
+            self._deleted = True
 
     def _remove_files(self, removed: list[clips.Deleted]) -> bool:
         """Remove deleted clips' files. False when some could not be: maintenance tries again."""

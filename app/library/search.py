@@ -150,13 +150,14 @@ def by_examples(
 def _directions_of(
     library: Library, space: Space, index: Current, clip_ids: Sequence[int]
 ) -> dict[int, NDArray[np.float32]]:
-    """Of those of the clips that have an embedding, indexed or not."""
+    """Of those of the clips that have a finite embedding, indexed or not."""
     known = index.directions_of(clip_ids)
     if missing := [clip_id for clip_id in clip_ids if clip_id not in known]:
         with library.store.read() as session:
             stored = embeddings.get(session, space.model_row, missing)
         for clip_id, embedding in stored.items():
-            known[clip_id] = index.directions(embedding[None])[0]
+            if np.isfinite(embedding).all():
+                known[clip_id] = index.directions(embedding[None])[0]
     return known
 
 
@@ -165,7 +166,7 @@ def _why_unembedded(library: Library, clip_id: int) -> NotFound | NotIndexed:
         library.clip(clip_id)
     except NotFound as exc:
         return exc
-    return NotIndexed(f"Clip {clip_id} has no embedding of the active model.")
+    return NotIndexed(f"Clip {clip_id} has no usable embedding of the active model.")
 
 
 def _nearest(

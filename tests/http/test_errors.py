@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import io
 import json
 import re
-import socket
 import wave
 import zipfile
 from collections.abc import Callable, Iterator
@@ -261,45 +259,6 @@ def test_literal_escapes_are_no_nul(service: Service) -> None:
 def test_a_form_part_that_is_too_large(service: Service) -> None:
     answer = service.post_bytes(pcm(0.1), metadata="x" * (2**20 + 1))
     is_problem(answer, 413, "too-large")
-
-
-def answer_to(service: Service, *parts: bytes) -> bytes:
-    """What comes back on a new connection until the service closes it."""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=30) as connection:
-        answer = b""
-        with contextlib.suppress(ConnectionError):  # it hung up before all of it was sent
-            for part in parts:
-                connection.sendall(part)
-        with contextlib.suppress(ConnectionError):
-            while received := connection.recv(65_536):
-                answer += received
-        return answer
-
-
-HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
-
-
-@pytest.mark.parametrize(
-    "parts",
-    [
-        (HEAD + b"X: " + b"y" * 70_000 + b"\r\n\r\n",),
-        (HEAD + b"X: y\r\n" * 20_000 + b"\r\n",),
-        (HEAD + b"X: ", *[b"y" * 10_000] * 100),  # a header without an end
-        (b"GET /" + b"y" * 10_000, *[b"y" * 10_000] * 100),
-        (b"GET /" + b"y" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",),
-    ],
-    ids=["one header", "many", "header without end", "target without end", "target"],
-)
-def test_huge_heads_are_refused(service: Service, parts: tuple[bytes, ...]) -> None:
-    answer = answer_to(service, *parts)
-    assert not answer or answer.startswith(b"HTTP/1.1 400 ")
-    assert requests.get(f"{service.url}/healthz").ok
-
-
-def test_heads_within_the_limit_are_read(service: Service) -> None:
-    large = HEAD + b"X: " + b"y" * 60_000 + b"\r\n"
-    answer = answer_to(service, large, b"\r\n", large + b"Connection: close\r\n\r\n")
-    assert answer.count(b"HTTP/1.1 200 ") == 2
 
 
 def test_errors_of_libraries_are_problems_too(service: Service) -> None:

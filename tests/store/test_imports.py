@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from alembic.config import Config
 from sqlalchemy import text
 
 from app.domain import LABELS, ClipFields, ClipFilter, GivenScores
+from app.library import imports as library_imports
 from app.store import Store, clips, embeddings, imports
 from app.store import ids as clip_ids
 from tests.conftest import ROOT
+from tests.library import spaces_rig as rig
 from tests.store.test_store import NOW, add, model_id
 
 __all__ = ["model_id"]  # a fixture
@@ -181,3 +184,21 @@ def test_the_migration_keeps_clips_and_gives_no_id_again(store: Store, model_id:
         assert clips.get(session, kept) == before
         assert embeddings.has(session, model_id, kept)
     assert add(store, model_id) > deleted
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_ids_drawn_are_above_those_that_came_without_a_word(
+    database: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    settings = {}
+    if database == "postgres":
+        settings["database_url"] = request.getfixturevalue("postgres_url")
+    library = rig.opened(tmp_path, **settings)
+    try:
+        library_imports.begin(library, KEY, None, rows=2, dimension=192, highest_id=None)
+        vectors = np.ones((2, 192), np.float32)
+        rows, ids = [imports.ImportedClip()] * 2, np.array([2, 5], np.int64)
+        library_imports.add_rows(library, KEY, None, 0, vectors, rows, ids)
+        assert rig.post(library, 1) == 6
+    finally:
+        library.close()
