@@ -67,18 +67,21 @@ class Similar:
 
     async def _search(self, library: Library, wanted: Wanted) -> None:
         """Answer all who want this, until nobody does."""
-        while waiting := self._waiting[wanted]:
-            some, self._waiting[wanted] = waiting[:AT_ONCE], waiting[AT_ONCE:]
-            clip_ids = [clip_id for clip_id, _ in some]
-            found = await run_in_threadpool(_each, library, clip_ids, wanted)
-            for (_, future), one in zip(some, found, strict=True):
-                if future.done():  # its client has gone
-                    continue
-                if isinstance(one, Exception):
-                    future.set_exception(one)
-                else:
-                    future.set_result(one)
-        del self._waiting[wanted]
+        try:
+            while waiting := self._waiting[wanted]:
+                some, self._waiting[wanted] = waiting[:AT_ONCE], waiting[AT_ONCE:]
+                clip_ids = [clip_id for clip_id, _ in some]
+                found = await run_in_threadpool(_each, library, clip_ids, wanted)
+                for (_, future), one in zip(some, found, strict=True):
+                    if future.done():  # its client has gone
+                        continue
+                    if isinstance(one, Exception):
+                        future.set_exception(one)
+                    else:
+                        future.set_result(one)
+        finally:
+            for _, future in self._waiting.pop(wanted):
+                future.cancel()
 
 
 def _each(library: Library, clip_ids: list[int], wanted: Wanted) -> Sequence[Found | Exception]:

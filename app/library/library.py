@@ -64,12 +64,10 @@ class Library:
             self.store.claim()
             self.store.migrate()
             match_data_dir(self.store, settings.data_dir)
-            loaded = load_active(settings, self.store)
-            # Beside the index, and it need not be there first: a million clips take some seconds.
-            # Not beside the model: its threads wait for each other, and all for the slowest.
+            spaces = open_spaces(settings, self.store, load_active(settings, self.store))
+            # A million clips take some seconds: what needs no filter is answered meanwhile.
             self._reading = ThreadPoolExecutor(1, "filters")
             self._filters = self._reading.submit(FilterColumns, self.store)
-            spaces = open_spaces(settings, self.store, loaded)
             self.kept_audio = KeptAudio(settings.data_dir / "audio")
             self.result_dirs = ResultDirs(settings.outputs_dir, settings.outputs_max_age_hours)
             self.summaries = Summaries(self.store)

@@ -11,10 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
-from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session as Session
@@ -66,6 +63,12 @@ class Store:
             SettingsError: the database was made by a newer version of Emoseek.
             Unavailable: the database does not answer.
         """
+        if self._revision() == newest_revision():
+            return
+        from alembic import command  # a fifth of a second that most starts do without
+        from alembic.config import Config
+        from alembic.util import CommandError
+
         config = Config(ROOT / "alembic.ini")
         config.set_main_option("script_location", str(ROOT / "migrations"))
         with _unavailable(), self.migrating() as connection:
@@ -76,6 +79,16 @@ class Store:
                 raise SettingsError(
                     "EMOSEEK_DATABASE_URL: the database was made by a newer version of Emoseek."
                 ) from exc
+
+    def _revision(self) -> str | None:
+        """Of the schema; None where there is none."""
+        with _unavailable(), self._read_engine.connect() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            revision: str | None = connection.scalar(
+                text("SELECT version_num FROM alembic_version")
+            )
+            return revision
 
     @contextlib.contextmanager
     def migrating(self) -> Iterator[Connection]:
@@ -190,6 +203,11 @@ class Store:
         if self._claim is not None:
             self._claim.close()
         self._engine.dispose()
+
+
+def newest_revision() -> str:
+    """Of the migrations, each of which begins its file's name with its own."""
+    return max(path.name[:4] for path in (ROOT / "migrations" / "versions").glob("[0-9]*.py"))
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +31,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         words = ("--meta", said, "--url", service.url)
         done = run("import-vectors", path, *words, cwd=service.directory)
         assert done.returncode == 0, done.stderr
+        while not ask(service, 1, "k=1").json()["index"]["build"]:  # anew for so many clips
+            time.sleep(0.05)
         yield service
 
 

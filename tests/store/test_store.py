@@ -12,12 +12,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
+from alembic.script import ScriptDirectory
 from sqlalchemy import String, text
 
 from app.domain import ClipFields, ClipFilter, ModelInfo, Recognition
 from app.errors import DataDirInUse, SettingsError, Unavailable
 from app.store import Store, clips, database, embeddings, idempotency, models
 from app.store import ids as clip_ids
+from app.store.engine import newest_revision
 from tests.conftest import ROOT
 
 MODEL = ModelInfo("test/model", "d" * 64, 4, bundled=False)
@@ -57,6 +59,13 @@ def model_id(store: Store) -> int:
 def add(store: Store, model_id: int, **changes: object) -> int:
     with store.write() as session:
         return clips.add(session, new_clip(model_id, **changes))
+
+
+def test_the_newest_revision_is_alembics_head(store: Store) -> None:
+    config = Config(ROOT / "alembic.ini")
+    config.set_main_option("script_location", str(ROOT / "migrations"))
+    assert ScriptDirectory.from_config(config).get_current_head() == newest_revision()
+    assert store._revision() == newest_revision()
 
 
 def test_migrations_make_the_tables_that_the_code_declares(store: Store) -> None:
