@@ -76,14 +76,14 @@ class Graph:
         """Scores (q, wanted), falling, and rows, -1 where there are no more, for reduced
         directions asked (q, d). It looks at about `beam` rows nearest to each, and gives those
         of them that pass."""
-        selector = None if passing is None else _selector(passing)
+        selector = None if passing is None else selecting(passing)
         parameters = faiss.SearchParametersHNSW(efSearch=beam, sel=selector)
         scores, rows = self.faiss.search(asked, wanted, params=parameters)
         return scores, rows
 
     def scan(self, asked: Vectors, wanted: int, passing: Bits | None) -> tuple[Vectors, Ids]:
         """As `search`, looking at every row that passes."""
-        selector = None if passing is None else _selector(passing)
+        selector = None if passing is None else selecting(passing)
         scores, rows = _codes(self.faiss).search(
             asked, wanted, params=faiss.SearchParameters(sel=selector)
         )
@@ -112,7 +112,8 @@ def _codes(graph: faiss.IndexHNSWSQ) -> faiss.IndexScalarQuantizer:
     return faiss.downcast_index(graph.storage)
 
 
-def _selector(bits: Bits) -> faiss.IDSelectorBitmap:
+def selecting(bits: Bits) -> faiss.IDSelectorBitmap:
+    """The rows whose bit is set."""
     selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
     selector.held = bits  # it reads through a bare pointer
     return selector

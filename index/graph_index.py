@@ -11,7 +11,7 @@ import faiss
 import numpy as np
 
 from index.calibration import measured_graph
-from index.candidates import FEW, Candidates, Moment, packed
+from index.candidates import FEW, Candidates, Moment, one_thread, packed
 from index.contract import Hits, Ids, Stored, Vectors
 from index.cosine import (
     checked_ids,
@@ -264,7 +264,8 @@ class GraphIndex:
             return _exact_hits(moment, masks, asked, k)
         candidates = Candidates(moment, self._room, masks, k, self.beam)
         reducer = moment.graph.reducer
-        found = [candidates.hits(one[np.newaxis], reducer.one(one)) for one in asked]
+        with one_thread():
+            found = [candidates.hits(one[np.newaxis], reducer.one(one)) for one in asked]
         if any(len(hits.ids) < min(k, eligible) for hits in found):
             return _exact_hits(moment, masks, asked, k)
         return found

@@ -28,6 +28,7 @@ class Reducer:
         self.projection = projection
         self.scales = scales
         self.dimension = int(projection.shape[1])
+        self._axes = np.ascontiguousarray(projection.T)
 
     @classmethod
     def learn(cls, directions: Vectors) -> Reducer:
@@ -50,7 +51,7 @@ class Reducer:
     def one(self, direction: Vectors) -> Vectors:
         """(D,) → (1, d): the same whatever else is asked for at the time, where the product of
         two matrices rounds by a row's place, and takes threads that a search has no use for."""
-        reduced: Vectors = direction @ self.projection
+        reduced: Vectors = np.vecdot(self._axes, direction)
         return reduced[np.newaxis]
 
     def codes(self) -> faiss.IndexScalarQuantizer:
