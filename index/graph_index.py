@@ -288,8 +288,9 @@ def _closed(moment: Moment, room: int, at_least: int) -> Moment:
     if count - closed < max(at_least, 1):
         return moment
     codes = faiss.clone_index(moment.reduced)
-    for rows in rows_between(moment.segments, room, closed, count):
-        codes.add(moment.graph.reducer(rows))
+    with one_thread():
+        for rows in rows_between(moment.segments, room, closed, count):
+            codes.add(moment.graph.reducer(rows))
     return replace(moment, reduced=codes)
 
 
