@@ -94,14 +94,18 @@ class Roles:
             with self.commits.alone(), self._filters().rescoring() as rescore:
                 try:
                     with self._store.write() as session:
-                        models.swap_roles(session)  # first: whoever reads a role waits
+                        # First: whoever reads a role waits. Set, not toggled: a switch whose
+                        # commit happened although it raised may be asked for again.
+                        models.set_roles(session, old.beside.model_row, old.active.model_row)
                         recognitions.swap(session, old.beside.model_row)
                         rescore(session)
                 except Unavailable:
+                    # Where this is not known either, asking again sets the same roles.
                     if not self._is_active(old.beside):
                         raise
+                finally:
+                    self._summaries.forget_all()
                 self.spaces = Spaces(old.beside, old.active)
-            self._summaries.forget_all()
             return self.spaces
 
     def tend(self, task: Callable[[LiveIndex], None]) -> None:

@@ -50,10 +50,12 @@ def remove_beside(session: Session) -> None:
     session.execute(update(ModelRow).values(beside=False))
 
 
-def swap_roles(session: Session) -> None:
-    """Make the model that is beside the active one, and the reverse."""
-    values = {"active": ModelRow.beside, "beside": ModelRow.active}
-    changes = update(ModelRow).where(ModelRow.active | ModelRow.beside).values(values)
+def set_roles(session: Session, active: int, beside: int) -> None:
+    """Make the model with row id `active` the active one, and the one with row id `beside` the one
+    beside it; all others are neither. Done again it changes nothing."""
+    is_active, is_beside = ModelRow.id == active, ModelRow.id == beside
+    concerned = ModelRow.active | ModelRow.beside | is_active | is_beside
+    changes = update(ModelRow).where(concerned).values(active=is_active, beside=is_beside)
     session.execute(changes, execution_options={"synchronize_session": False})
 
 

@@ -18,9 +18,10 @@ from app.library.commit_lock import CommitLock
 from app.library.filter_columns import FilterColumns
 from app.library.hear import Hearing
 from app.library.imports import add_rows, begin
+from app.library.roles import Roles
 from app.recogniser import Source
 from app.recogniser.sources import BUNDLED_ID
-from app.store import Store
+from app.store import Store, models
 from app.store.imports import ImportedClip
 from tests.library import spaces_rig as rig
 from tests.library.spaces_rig import Open
@@ -112,6 +113,38 @@ def test_a_commit_that_happened_although_it_raised(
         library.roles.switch()
     assert library.recogniser.info.id == second.id
     assert rig.scores(library) != before
+
+
+def test_asked_for_again_where_nobody_knew_whether_it_happened(
+    library: Library, second: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip_id = rig.post(library, 0)
+    rig.hear_again(library, library.roles.open_beside(second))
+    told = library.summaries.of([clip_id])
+    write = Store.write
+
+    @contextlib.contextmanager
+    def no_answer_any_more(self: Store) -> Iterator[Any]:
+        with write(self) as session:
+            yield session
+        raise Unavailable("The database does not answer; try again later.")
+
+    def no_answer(*_: Any) -> bool:
+        raise Unavailable("The database does not answer; try again later.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, "write", no_answer_any_more)
+        broken.setattr(Roles, "_is_active", no_answer)
+        with pytest.raises(Unavailable):
+            library.roles.switch()
+    assert library.summaries.of([clip_id]) != told  # of the other model
+    library.roles.switch()
+    assert library.recogniser.info.id == second.id
+    with library.store.read() as session:
+        assert models.active(session) == library.recogniser.info
+    assert {digest for digest, *_ in rig.scores(library).values()} == {
+        library.recogniser.info.digest
+    }
 
 
 def test_switches_beside_posts_searches_and_deletions(

@@ -36,7 +36,9 @@ def add_many(store: Store, model: int, said: dict[int, Recognition]) -> list[int
 
 def swap_all(store: Store, model: int) -> None:
     with store.write() as session:
-        models.swap_roles(session)
+        was = models.active(session)
+        assert was is not None
+        models.set_roles(session, model, models.row_of(session, was.digest))
         recognitions.swap(session, model)
 
 
@@ -61,10 +63,11 @@ def test_roles(store: Store, model_id: int) -> None:
     other = beside(store, THIRD)
     with store.read() as session:
         assert (models.active(session), models.beside(session)) == (MODEL, THIRD)
-    with store.write() as session:
-        models.swap_roles(session)
-    with store.read() as session:
-        assert (models.active(session), models.beside(session)) == (THIRD, MODEL)
+    for _ in range(2):  # done again it changes nothing
+        with store.write() as session:
+            models.set_roles(session, other, model_id)
+        with store.read() as session:
+            assert (models.active(session), models.beside(session)) == (THIRD, MODEL)
     with store.write() as session:
         assert models.activate(session, MODEL, np.ones(4, np.float32)) == model_id
     with store.read() as session:  # the active one is never beside, nor is the one before it
