@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import os
+import re
 import signal
 import threading
 import time
@@ -90,17 +92,55 @@ def test_at_any_moment(start: Callable[..., Service]) -> None:
         check(service, acknowledged)
 
 
-def test_a_damaged_snapshot_is_noticed_and_rebuilt(start: Callable[..., Service]) -> None:
-    service = start()
-    acknowledged = [service.post_bytes(pcm(0.3)).json()["clip_id"] for _ in range(3)]
-    service.stop()
-    [largest] = list(service.data_dir.glob("index/*/directions-*.npy"))
+def flip_a_bit(snapshot: Path) -> None:
+    [largest] = snapshot.glob("directions-*.npy")
     content = bytearray(largest.read_bytes())
     content[-5] ^= 1
     largest.write_bytes(content)
-    service.start()
+
+
+def truncate(snapshot: Path) -> None:
+    [largest] = snapshot.glob("directions-*.npy")
+    os.truncate(largest, largest.stat().st_size - 100)
+
+
+def take_anothers(snapshot: Path) -> None:
+    """As if it had been made by another model."""
+    manifest = snapshot / "manifest.json"
+    told = manifest.read_text()
+    [digest] = re.findall(r'"([0-9a-f]{64})"', told.partition('"model')[2])[:1]
+    manifest.write_text(told.replace(digest, digest[::-1]))
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, truncate, take_anothers])
+def test_a_damaged_snapshot_is_noticed_and_rebuilt(
+    start: Callable[..., Service], damage: Callable[[Path], None]
+) -> None:
+    service = start()
+    acknowledged = [service.post_bytes(pcm(0.3)).json()["clip_id"] for _ in range(3)]
+    service.stop()
+    [snapshot] = service.data_dir.glob("index/*")
+    damage(snapshot)
+    service.spawn()
+    for clip_id in acknowledged:
+        while (answer := asked_while_starting(service, clip_id)) is None:
+            time.sleep(0.02)
+        assert answer.status_code == 200
+        found = {near["clip_id"] for near in answer.json()["neighbours"]}
+        assert found == {*acknowledged} - {clip_id}
     assert "The index snapshot is not used" in service.log.read_text()
     check(service, acknowledged)
+
+
+def asked_while_starting(service: Service, clip_id: int) -> requests.Response | None:
+    """None while it does not listen yet, or answers 503."""
+    assert service.process is not None
+    assert service.process.poll() is None, service.log.read_text()
+    try:
+        answer = service.get(f"/clips/{clip_id}/similar")
+    except requests.ConnectionError:
+        return None
+    return None if answer.status_code == 503 else answer
 
 
 def test_audio_of_a_clip_that_was_not_committed_is_removed(start: Callable[..., Service]) -> None:
