@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     allow_model_change: bool = Field(
         False,
         description="Start although the stored clips were embedded by another model; "
-        "searches do not find those clips.",
+        "searches do not find those clips. With the model before a re-embedding, go back to it.",
     )
     runtime: Literal["fast", "funasr"] = Field(
         "fast", description="What runs the model: our own network, or FunASR's, one clip at a time."

@@ -81,6 +81,7 @@ class Reindexing:
         self._works = works
         self._changing = threading.Lock()  # what is noted in the store, and what follows
         self._working = False
+        self._unsure = False  # whether one was begun that is not `_run`
         self._run = self._left_behind()
 
     def latest(self) -> Reindex:
@@ -103,10 +104,17 @@ class Reindexing:
         with self._changing:
             self._check_idle()
             left = self._works[kind].left(model, None)
-            with self._store.write() as session:
-                begun = reindexes.begin(session, kind, model, left, _now())
-            self._run = Run(begun)
-        return begun
+            self._unsure = True
+            try:
+                with self._store.write() as session:
+                    begun = reindexes.begin(session, kind, model, left, _now())
+            except Unavailable:  # it may have been begun nonetheless
+                self._look()
+                if self._run is None:
+                    raise
+            else:
+                self._unsure, self._run = False, Run(begun)
+            return self._run.reindex
 
     @contextlib.contextmanager
     def idle(self) -> Iterator[None]:
@@ -115,7 +123,16 @@ class Reindexing:
             self._check_idle()
             yield
 
+    def _look(self) -> None:
+        """Take up what was begun by a commit that raised. Nobody else begins any."""
+        if self._unsure:
+            with self._store.read() as session:
+                found = reindexes.latest(session)
+            self._run = Run(found) if found is not None and found.is_under_way else None
+            self._unsure = False
+
     def _check_idle(self) -> None:
+        self._look()
         if (run := self._run) is not None:
             raise Conflict(f"Reindex {run.reindex.id} is under way; wait, or stop it.")
 
@@ -126,6 +143,7 @@ class Reindexing:
             Conflict: none is, or it cannot be stopped.
         """
         with self._changing:
+            self._look()
             run = self._run
             if run is None:
                 raise Conflict("No reindex is under way.")
@@ -146,6 +164,7 @@ class Reindexing:
             Unavailable: the service stops or the database does not answer; call it again.
         """
         with self._changing:
+            self._look()
             run = self._run
             if run is None or run.reindex.kind not in kinds:
                 return

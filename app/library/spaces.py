@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.domain import ModelInfo
-from app.errors import Conflict, EmoseekError, SettingsError
+from app.errors import Conflict, EmoseekError, ModelError, SettingsError
 from app.library.files import index_directory
 from app.library.live_index import LiveIndex
 from app.recogniser import Loaded, Recogniser, Source, is_pinned, load, load_from, load_stored
 from app.settings import Settings
-from app.store import Store, models
+from app.store import Store, models, recognitions
 from index.gpu import find_gpu
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,19 @@ def load_active(settings: Settings, store: Store) -> Loaded:
     with store.read() as session:
         decided, other = models.active(session), models.beside(session)
     loaded = _load_active(settings, decided, other)
-    _refuse_change(settings, store, loaded.recogniser.info, decided)
+    model = loaded.recogniser.info
+    left = decided if other is not None and other.digest == model.digest else None
+    try:
+        _refuse_change(settings, store, model, decided if left is None else other)
+        with store.write() as session:
+            for row, _ in models.named(session, model.digest):  # unless it is new here
+                if left is not None:
+                    models.set_roles(session, row, models.row_of(session, left.digest))
+                # Whatever made it the active one: what it heard is what is said of the clips.
+                recognitions.swap(session, row)
+    except BaseException:
+        loaded.recogniser.close()
+        raise
     return loaded
 
 
@@ -137,16 +149,32 @@ def load_beside_again(settings: Settings, store: Store) -> Space:
 def _load_active(settings: Settings, decided: ModelInfo | None, other: ModelInfo | None) -> Loaded:
     if decided is None or other is None:
         return load(settings, decided)
-    if not is_pinned(settings, other) or is_pinned(settings, decided):
-        return load(settings, decided)
-    log.warning(
-        "EMOSEEK_MODEL is %s, but a reindex has made %s the active model, and it is served. Set "
-        "EMOSEEK_MODEL=%s, or roll the reindex back.",
-        settings.model,
-        decided.id,
-        decided.id,
-    )
-    return load_stored(settings, decided)
+    names_other = is_pinned(settings, other) and not is_pinned(settings, decided)
+    if names_other and settings.allow_model_change:
+        log.warning(
+            "EMOSEEK_MODEL is %s and EMOSEEK_ALLOW_MODEL_CHANGE is set: it is the active model "
+            "again, as by a rollback, and %s is beside it.",
+            settings.model,
+            decided.id,
+        )
+        return load_stored(settings, other)
+    try:
+        loaded = load_stored(settings, decided) if names_other else load(settings, decided)
+    except (ModelError, SettingsError) as exc:
+        raise type(exc)(
+            f"{decided.id} is the active model since a reindex, and it cannot be had: "
+            f"{exc.detail} To go back to the model before, set EMOSEEK_MODEL={other.id} and "
+            "EMOSEEK_ALLOW_MODEL_CHANGE=true."
+        ) from exc
+    if names_other:
+        log.warning(
+            "EMOSEEK_MODEL is %s, but a reindex has made %s the active model, and it is served. "
+            "Set EMOSEEK_MODEL=%s, or roll the reindex back.",
+            settings.model,
+            decided.id,
+            decided.id,
+        )
+    return loaded
 
 
 def _refuse_change(
@@ -156,11 +184,12 @@ def _refuse_change(
     allowed or known."""
     with store.read() as session:
         strangers = models.clips_of_others(session, model.digest)
-    if not strangers or settings.allow_model_change:
+    if not strangers:
         return
     others = ", ".join(f"{count} by {m.id} ({m.digest[:12]}…)" for m, count in strangers)
-    if decided is not None and decided.digest == model.digest:
-        # After a reindex: those whose audio was not kept.
+    is_decided = decided is not None and decided.digest == model.digest
+    if settings.allow_model_change or is_decided:
+        # Allowed, or after a reindex: those whose audio was not kept.
         log.warning("Searches do not find clips that only another model embedded: %s.", others)
         return
     raise SettingsError(

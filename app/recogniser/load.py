@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Collection
@@ -70,7 +71,11 @@ def load(settings: Settings, decided: ModelInfo | None) -> Loaded:
         ModelError: the model cannot be had or does not fit together.
         SettingsError: the device or the arithmetic is not there.
     """
-    source = sources.find(
+    source = None
+    if decided is not None and settings.model == "auto" and settings.model_revision is not None:
+        with contextlib.suppress(ModelError):  # of the revision, which may be another model's
+            source = _as_stored(settings, decided)
+    source = source or sources.find(
         settings.model, decided.id if decided else None, settings.hub, settings.model_revision
     )
     return load_from(settings, source, [decided.digest] if decided else [])
@@ -83,21 +88,14 @@ def load_stored(settings: Settings, model: ModelInfo) -> Loaded:
         ModelError: it is not here, or is another by now; nothing is downloaded.
         SettingsError: the device or the arithmetic is not there.
     """
-    for revision in dict.fromkeys(
-        (settings.model_revision, None)
-    ):  # the setting's may be another's
-        source = sources.local_or_cached(model.id, settings.hub, revision)
-        directory = model_dir.read(source.path)
-        if model.digest in _digests(directory):
-            loaded = load_from(settings, source, [model.digest])
-            if loaded.recogniser.info.digest == model.digest:
-                return loaded
-            loaded.recogniser.close()
-            raise SettingsError(
-                f"EMOSEEK_DTYPE is {settings.dtype}, and {model.id} has embedded clips here in "
-                "another arithmetic."
-            )
-    raise ModelError(f"{model.id} is not the model any more that has embedded clips here.")
+    loaded = load_from(settings, _as_stored(settings, model), [model.digest])
+    if loaded.recogniser.info.digest == model.digest:
+        return loaded
+    loaded.recogniser.close()
+    raise SettingsError(
+        f"EMOSEEK_DTYPE is {settings.dtype}, and {model.id} has embedded clips here in another "
+        "arithmetic."
+    )
 
 
 def is_pinned(settings: Settings, model: ModelInfo) -> bool:
@@ -167,6 +165,25 @@ def reference_clips() -> list[Waveform]:
         with path.open("rb") as file:
             waveforms.extend(decode(file, max_seconds=30).waveforms)
     return waveforms
+
+
+def _as_stored(settings: Settings, model: ModelInfo) -> Source:
+    """A model that has embedded clips, in whatever arithmetic, from files of this machine.
+
+    Raises:
+        ModelError: it is not here, or is another by now.
+    """
+    failure = None
+    for revision in dict.fromkeys((settings.model_revision, None)):
+        try:
+            source = sources.local_or_cached(model.id, settings.hub, revision)
+            if is_model(source, model):
+                return source
+        except ModelError as exc:
+            failure = exc
+    raise failure or ModelError(
+        f"{model.id} is not the model any more that has embedded clips here."
+    )
 
 
 def _digests(directory: ModelDirectory) -> dict[str, str]:

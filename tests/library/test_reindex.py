@@ -14,6 +14,7 @@ import index.build
 from app.errors import Conflict, NotFound, Unavailable
 from app.library.rebuilding import Rebuild
 from app.library.reindex import Reindexing, Run
+from app.store import Store
 from tests.library.test_live_index import DIMENSION, Rig, rig
 
 __all__ = ["rig"]  # a fixture
@@ -96,6 +97,47 @@ def test_one_at_a_time(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     assert one.latest().id == begun.id
     assert one.latest().state == "done"
     assert one.begin().id > begun.id
+
+
+@contextlib.contextmanager
+def connection_lost_after_commits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    write = Store.write
+
+    @contextlib.contextmanager
+    def drop_the_connection(self: Store) -> Iterator[Any]:
+        with write(self) as session:
+            yield session
+        raise Unavailable("The database does not answer; try again later.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, "write", drop_the_connection)
+        yield
+
+
+def test_begun_by_a_commit_that_raised(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.add()
+    one = reindexing(rig)
+    with connection_lost_after_commits(monkeypatch):
+        begun = one.begin()
+    with pytest.raises(Conflict):
+        one.begin()
+    one.work("rebuild")
+    assert (one.latest().id, one.latest().state) == (begun.id, "done")
+
+
+def test_begun_where_nobody_knew_for_a_while(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_answer(_: object) -> None:
+        raise Unavailable("The database does not answer; try again later.")
+
+    rig.add()
+    one = reindexing(rig)
+    with connection_lost_after_commits(monkeypatch), monkeypatch.context() as broken:
+        broken.setattr("app.library.reindex.reindexes.latest", no_answer)
+        with pytest.raises(Unavailable):
+            one.begin()
+    one.work("rebuild")
+    assert one.latest().state == "done"
+    assert one.begin().id == one.latest().id
 
 
 def test_clips_come_and_go_meanwhile(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,6 +104,85 @@ class TestStart:
         assert rig.indexed(library.spaces.active) == ids
         said = rig.scores(library)
         assert {digest for digest, *_ in said.values()} == {library.recogniser.info.digest}
+
+
+class TestActiveModelGone:
+    """After a switch to a model whose directory is gone by the next start."""
+
+    @pytest.fixture
+    def copy(self, second: Source, tmp_path: Path) -> Path:
+        return Path(shutil.copytree(second.path, tmp_path / "copy"))
+
+    def switched(self, reopen: Open, copy: Path, **settings: str) -> tuple[dict[int, Any], ...]:
+        """Scores by the model before, and by the one that is active now, of three clips."""
+        library = reopen(**settings)
+        for seed in range(2):
+            rig.post(library, seed)
+        rig.hear_again(library, library.roles.open_beside(rig.source(copy)))
+        library.roles.switch()
+        rig.post(library, 2)
+        after = rig.scores(library)
+        library.roles.switch()
+        before = rig.scores(library)
+        library.roles.switch()
+        return before, after
+
+    def test_back_to_the_one_before(
+        self, reopen: Open, copy: Path, tmp_path: Path, database: dict[str, str]
+    ) -> None:
+        before, after = self.switched(reopen, copy, **database)
+        copy.rename(tmp_path / "elsewhere")
+        library = reopen(**database, allow_model_change=True)
+        assert library.recogniser.info.id == BUNDLED_ID
+        assert rig.scores(library) == before
+        assert rig.indexed(library.spaces.active) == list(before)
+        library = reopen(**database, model="auto")  # it stays so
+        assert library.recogniser.info.id == BUNDLED_ID
+        (tmp_path / "elsewhere").rename(copy)
+        library.roles.switch()
+        assert library.recogniser.info.id == str(copy)
+        assert rig.scores(library) == after
+
+    @pytest.mark.parametrize("model", ["bundled", "auto"])
+    def test_unless_allowed_it_is_told_how(self, reopen: Open, copy: Path, model: str) -> None:
+        self.switched(reopen, copy)
+        shutil.rmtree(copy)
+        with pytest.raises(ModelError) as refused:
+            reopen(model=model)
+        assert f"EMOSEEK_MODEL={BUNDLED_ID}" in refused.value.detail
+        assert "EMOSEEK_ALLOW_MODEL_CHANGE=true" in refused.value.detail
+
+    def test_named_again_where_both_are_there(
+        self, reopen: Open, copy: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        before, _ = self.switched(reopen, copy)
+        library = reopen(model=BUNDLED_ID, allow_model_change=True)
+        assert "active model again, as by a rollback" in caplog.text
+        assert [space.model.id for space in library.spaces] == [BUNDLED_ID, str(copy)]
+        assert rig.scores(library) == before
+
+
+def test_auto_with_a_revision_that_is_the_former_models(
+    reopen: Open, second: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The revision is pinned, and there is none of that name of the model that is active now."""
+    monkeypatch.setenv("MODELSCOPE_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "hub"))
+    name = "iic/emotion2vec_plus_base"
+    path = tmp_path / "hub" / "models" / name.replace("/", "--") / "snapshots" / "master"
+    shutil.copytree(second.path, path)
+    library = reopen()
+    rig.post(library, 0)
+    rig.hear_again(library, library.roles.open_beside(Source(name, path)))
+    library.roles.switch()
+    before = rig.scores(library)
+    library = reopen(model="auto", model_revision="v1.0")
+    assert library.recogniser.info.id == name
+    assert rig.scores(library) == before
+    tokens = (path / "tokens.txt").read_text("utf-8").split()
+    (path / "tokens.txt").write_text("\n".join(reversed(tokens)), "utf-8")
+    with pytest.raises(ModelError, match=f"{name} is the active model since a reindex"):
+        reopen(model="auto", model_revision="v1.0")
 
 
 KILLED = """
