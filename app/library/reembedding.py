@@ -91,8 +91,9 @@ class Reembedding:
             with self._store.read() as session:
                 left = recognitions.count_missing(session, space.model_row)
             run.tell(run.done, run.done + left)
-            hearing.catch_up(space)
-            space.index.rebuild(lambda _: run.tell(run.done, run.total))
+            with self._library.roles.filling(space):
+                hearing.catch_up(space)
+                space.index.rebuild(lambda _: run.tell(run.done, run.total))
             hearing.catch_up(space)
             space.index.audit()
             if len(self._library.index) and not len(space.index):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from app.errors import Conflict, Unavailable
 from app.library.commit_lock import CommitLock
@@ -40,6 +41,7 @@ class Roles:
         self._summaries = summaries
         self._changing = threading.Lock()  # one change at a time
         self._tending = threading.Lock()
+        self._filling: Space | None = None
         self._closed = False
 
     def open_beside(self, source: Source) -> Space:
@@ -108,11 +110,21 @@ class Roles:
                 self.spaces = Spaces(old.beside, old.active)
             return self.spaces
 
+    @contextlib.contextmanager
+    def filling(self, space: Space) -> Iterator[None]:
+        """Its index is not tended meanwhile: what it lacks is on its way, by one build of all."""
+        with self._tending:
+            self._filling = space
+        try:
+            yield
+        finally:
+            self._filling = None
+
     def tend(self, task: Callable[[LiveIndex], None]) -> None:
         """Do a task of maintenance for each index."""
         for space in self.spaces:
             with self._tending:
-                if space not in self.spaces:
+                if space not in self.spaces or space is self._filling:
                     continue
                 try:
                     task(space.index)
