@@ -42,7 +42,7 @@ class Roles:
         self._changing = threading.Lock()  # one change at a time
         self._tending = threading.Lock()
         self._filling: Space | None = None
-        self._closed = False
+        self._stopping = threading.Event()
 
     def open_beside(self, source: Source) -> Space:
         """Have new clips recognised by another model too, from now on. One that is beside already
@@ -60,7 +60,7 @@ class Roles:
             if other is not None and not is_model(source, other):
                 raise Conflict(f"{other.id} is beside the active model; drop it first.")
             if self.spaces.beside is None:
-                self._place(load_beside(self._settings, self._store, source))
+                self._place(load_beside(self._settings, self._store, source, self._stopping))
             assert self.spaces.beside is not None
             return self.spaces.beside
 
@@ -90,7 +90,7 @@ class Roles:
         with self._changing:
             self._check_open()
             if self.spaces.beside is None:
-                self._place(load_beside_again(self._settings, self._store))
+                self._place(load_beside_again(self._settings, self._store, self._stopping))
             old = self.spaces
             assert old.beside is not None
             with self.commits.alone(), self._filters().rescoring() as rescore:
@@ -134,8 +134,8 @@ class Roles:
 
     def close(self) -> None:
         """Recognise nothing any more, and give up builds of indexes."""
+        self._stopping.set()  # first: who opens a model, and has the lock, gives up
         with self._changing:
-            self._closed = True
             for space in self.spaces:
                 space.close()
 
@@ -149,5 +149,5 @@ class Roles:
             return models.active(session) == space.model
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self._stopping.is_set():
             raise Unavailable("The service is stopping.")
