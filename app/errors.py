@@ -34,6 +34,12 @@ class Conflict(EmoseekError):
     status, type, title = 409, "conflict", "Conflicts with an earlier request"
 
 
+class UnderWay(Conflict):
+    """What was asked for is being done already."""
+
+    type, title = "under-way", "Under way already"
+
+
 class NotIndexed(EmoseekError):
     status, type, title = 409, "not-indexed", "The clip has no embedding of the active model"
 

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from app.cli.client import ask, checked
 from app.cli.target import open_either
-from app.errors import Conflict, EmoseekError
+from app.errors import Conflict, EmoseekError, UnderWay
 from app.http.reindex import DropSummary, RebuildSummary, ReembedSummary, Reindex, Roles
 from app.library import Library
 from app.library.model_names import source_named
@@ -81,7 +81,8 @@ class Remote:
     def _asked(self, method: str, path: str, **request: object) -> bytes:
         answer = ask(self._client, method, ROUTE + path, **request)
         if answer.status_code == Conflict.status:
-            raise Conflict(answer.json()["detail"])
+            problem = answer.json()
+            raise (UnderWay if problem["type"] == UnderWay.type else Conflict)(problem["detail"])
         return checked(answer).content
 
 
@@ -147,25 +148,21 @@ def command(model: str | None, wanted: str | None, url: str | None) -> None:
 
 
 def begun(reindexer: Reindexer, model: str | None, wanted: str | None) -> Reindex:
-    """A new one, or the one that is under way if it is such a one."""
+    """A new one, or the one that is under way if it is the same.
+
+    Raises:
+        Conflict: another one is under way, or it cannot be begun.
+    """
     if wanted == "stop":
         return reindexer.stop()
     try:
         return reindexer.drop() if wanted == "drop" else reindexer.begin(model)
-    except Conflict as exc:
-        kind = "drop" if wanted else "rebuild" if model is None else "reembed"
-        latest = latest_or_none(reindexer)
-        if latest is None or latest.finished is not None or latest.kind != kind:
+    except UnderWay as exc:
+        latest = reindexer.latest()
+        if latest.finished is not None:  # meanwhile
             raise
         click.echo(f"{exc.detail} Following that one.", err=True)
         return latest
-
-
-def latest_or_none(reindexer: Reindexer) -> Reindex | None:
-    try:
-        return reindexer.latest()
-    except EmoseekError:  # none was begun yet
-        return None
 
 
 def followed(reindexer: Reindexer, reindex: Reindex) -> Reindex:

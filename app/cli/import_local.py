@@ -30,11 +30,11 @@ class Local:
 
     def begin(
         self, key: str, model: str | None, rows: int, dimension: int, highest_id: int | None
-    ) -> int:
+    ) -> tuple[int, str]:
         begun = imports.begin(
             self._library, key, model, rows=rows, dimension=dimension, highest_id=highest_id
         )
-        return begun.done
+        return begun.done, begun.model.digest
 
     def forget(self, key: str, model: str | None) -> None:
         with contextlib.suppress(NotFound):

@@ -30,8 +30,9 @@ class Target(Protocol):
 
     def begin(
         self, key: str, model: str | None, rows: int, dimension: int, highest_id: int | None
-    ) -> int:
-        """Begin an import or go on with it; returns how many of its rows are stored."""
+    ) -> tuple[int, str]:
+        """Begin an import or go on with it; returns how many of its rows are stored, and the
+        digest of the model whose space they are in."""
 
     def forget(self, key: str, model: str | None) -> None:
         """Let a file be imported again; nothing happens if it was not."""
@@ -81,10 +82,10 @@ class Remote:
 
     def begin(
         self, key: str, model: str | None, rows: int, dimension: int, highest_id: int | None
-    ) -> int:
+    ) -> tuple[int, str]:
         body = {"rows": rows, "dimension": dimension, "highest_id": highest_id}
-        done: int = self._ask("PUT", f"/{key}", params=_model(model), json=body).json()["done"]
-        return done
+        begun = self._ask("PUT", f"/{key}", params=_model(model), json=body).json()
+        return begun["done"], begun["model"]["digest"]
 
     def forget(self, key: str, model: str | None) -> None:
         with contextlib.suppress(NotFound):

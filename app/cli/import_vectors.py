@@ -31,22 +31,24 @@ def run(npy: Path, meta: Path | None, *, model: str | None, again: bool, url: st
     with open_target(url) as target:
         if again:
             target.forget(key, model)
-        done = _begin(target, file, key, model, ids)
-        stored = _store(target, file, key, model, done)
+        done, digest = _begin(target, file, key, model, ids)
+        # Of the model that it was begun with, whichever becomes the active one meanwhile.
+        stored = _store(target, file, key, digest, done)
     click.echo(f"{stored - done} stored, {done} already stored")
     return 0 if stored == file.rows else 1
 
 
 def _begin(
     target: Target, file: VectorFile, key: str, model: str | None, ids: NDArray[np.int64] | None
-) -> int:
-    """Rows that are stored already; the others' ids are free, and kept for them."""
+) -> tuple[int, str]:
+    """Rows that are stored already, and the model's digest; the others' ids are free, and kept for
+    them."""
     if ids is None:
         return target.begin(key, model, file.rows, file.dimension, None)
     _refuse_taken(target, ids[target.done(key, model) :])
-    done = target.begin(key, model, file.rows, file.dimension, int(ids.max()))
+    done, digest = target.begin(key, model, file.rows, file.dimension, int(ids.max()))
     _refuse_taken(target, ids[done:])  # by a clip that was stored since
-    return done
+    return done, digest
 
 
 def _refuse_taken(target: Target, ids: NDArray[np.int64]) -> None:
@@ -54,7 +56,7 @@ def _refuse_taken(target: Target, ids: NDArray[np.int64]) -> None:
         raise Conflict(f"{tell_taken(clash)} Nothing was stored.")
 
 
-def _store(target: Target, file: VectorFile, key: str, model: str | None, done: int) -> int:
+def _store(target: Target, file: VectorFile, key: str, model: str, done: int) -> int:
     """Store the rows from `done` on; returns how many are stored then."""
     with _bar(file, "Storing", done) as bar:
         try:

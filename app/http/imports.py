@@ -28,7 +28,10 @@ Key = Annotated[
 ]
 ModelName = Annotated[
     Text | None,
-    Query(description="A model of this database, by id or digest; unless given, the active one."),
+    Query(
+        description="A model of this database, by id or digest; unless given, the one that the "
+        "import was begun with, or else the active one."
+    ),
 ]
 ROWS = TypeAdapter(Annotated[list[ImportedRow], FailFast()])
 
@@ -149,7 +152,7 @@ def import_rows(
     library: Library = Depends(library_of),
 ) -> ImportState:
     """All of them are stored, or none. Every row has an `id`, or none has one."""
-    _, info = imports.model_of(library, model)
+    _, info = imports.space_of(library, key, model)
     block = _floats("vectors", vectors.file.read(), info)
     try:
         said = [] if rows is None else ROWS.validate_json(rows.file.read())

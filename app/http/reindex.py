@@ -112,7 +112,8 @@ def begin_reindex(
     takes. With one: every clip whose audio is kept is heard again by it, new clips are heard by
     both models, and at the end the model takes the active one's place in one moment; the other one
     stays beside it until it is dropped. It goes on after a restart of the service, a rebuild from
-    its beginning. 409 while another is under way, or another model is beside the active one."""
+    its beginning. 409 `under-way` when this one is already; 409 `conflict` while another is, when
+    another model is beside the active one, or when the model is the active one."""
     if wanted is None or wanted.model is None:
         return Reindex.model_validate(library.reindexing.begin("rebuild"))
     source = source_named(library.settings, wanted.model)

@@ -33,7 +33,7 @@ class Import:
 
 def find(library: Library, key: str, model: str | None) -> Import:
     """Raises NotFound when no such import was begun, or there is no such model here."""
-    model_row, info = model_of(library, model)
+    model_row, info = space_of(library, key, model)
     with library.store.read() as session:
         known = imports.progress(session, key, model_row)
     if known is None:
@@ -57,7 +57,7 @@ def begin(
         InvalidParameter: the dimension is not the model's.
         Conflict: it was begun with another number of rows.
     """
-    model_row, info = model_of(library, model)
+    model_row, info = space_of(library, key, model)
     if dimension != info.dimension:
         raise InvalidParameter(
             "dimension",
@@ -76,7 +76,7 @@ def begin(
 
 def forget(library: Library, key: str, model: str | None) -> None:
     """Let a file be imported once more, beside what is stored of it. Raises NotFound."""
-    model_row, _ = model_of(library, model)
+    model_row, _ = space_of(library, key, model)
     with library.store.write() as session:
         if not imports.forget(session, key, model_row):
             raise NotFound("This file was not imported.")
@@ -109,7 +109,7 @@ def add_rows(
         InvalidParameter: the vectors are not of the model's dimension, or not finite.
         Conflict: other rows are the next ones, or an id is taken.
     """
-    model_row, info = model_of(library, model)
+    model_row, info = space_of(library, key, model)
     if vectors.shape[1] != info.dimension or not np.isfinite(vectors).all():
         raise InvalidParameter("vectors", f"must be (n, {info.dimension}) finite numbers.")
     with library.roles.commits.shared():
@@ -140,6 +140,31 @@ def tell_taken(ids: NDArray[np.int64]) -> str:
     named = ", ".join(map(str, ids[:MOST_TOLD].tolist()))
     more = ", …" if len(ids) > MOST_TOLD else ""
     return f"{len(ids)} of the ids are taken, by clips that are or were: {named}{more}."
+
+
+def space_of(library: Library, key: str, model: str | None) -> tuple[int, ModelInfo]:
+    """The row and facts of the model whose embeddings an import has: the one named, else the one
+    that it was begun with, whichever is active by now, else the active one.
+
+    Raises:
+        NotFound, Conflict: as `model_of`; Conflict too where the model that it was begun with is
+            neither the active one nor beside it any more.
+    """
+    row, info = model_of(library, model)
+    if model is not None:
+        return row, info
+    with library.store.read() as session:
+        begun = imports.models_of(session, key)
+    if not begun or any(other == row for other, _ in begun):
+        return row, info
+    for space in library.spaces:
+        if any(other == space.model_row for other, _ in begun):
+            return space.model_row, space.model
+    _, first = begun[0]
+    raise Conflict(
+        f"This import was begun with embeddings of {first.id} ({first.digest[:12]}…), which is not "
+        f"searched any more; name the model that they are of, {info.id} if it is the active one."
+    )
 
 
 def model_of(library: Library, name: str | None) -> tuple[int, ModelInfo]:

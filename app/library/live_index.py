@@ -40,6 +40,10 @@ class LiveIndex:
         model_row: the store's id of the active model.
         prior: (D,) the mean assumed before any clip is stored.
         gpu: where searches of many queries are answered, once `replicate` has copied the index.
+        give_up: set when a build is to be given up although nobody has the index to `stop` yet.
+
+    Raises:
+        Unavailable: `give_up` was set during the first build.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class LiveIndex:
         model_row: int,
         prior: NDArray[np.float32],
         gpu: Device | None = None,
+        give_up: threading.Event | None = None,
     ) -> None:
         self._store = store
         self._directory = directory
@@ -66,6 +71,7 @@ class LiveIndex:
         self._wanted = WantedVectors(store, model_row)
         self._mean_watch = MeanWatch(store, model_row, prior)
         self._stopping = threading.Event()
+        self._give_up = give_up or self._stopping
         self._gpu = None if gpu is None else GpuSearch(gpu, self._stopping)
         self._rows = RowFiles(directory)
         self._in_use = self._open()  # an index and its build: one assignment changes both
@@ -316,7 +322,7 @@ class LiveIndex:
 
     def _build(self, watch: Watch = lambda _: None) -> Engine:
         def unless_stopping(count: int) -> None:
-            if self._stopping.is_set():
+            if self._stopping.is_set() or self._give_up.is_set():
                 raise Unavailable("The service is stopping.")
             watch(count)
 

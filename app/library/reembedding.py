@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
-from app.errors import Conflict, NoAudio, Unavailable
+from app.errors import Conflict, ModelError, NoAudio, Unavailable
 from app.library.hear_again import HearingAgain
 from app.library.overlap import neighbour_overlap
 from app.library.reindex import Run
 from app.library.spaces import Space
+from app.recogniser import Source, is_model
 from app.recogniser.sources import local_or_cached
 from app.store import Session, clips, models, recognitions, reindexes
 from app.store.reindexes import Reindex
@@ -32,6 +34,8 @@ class Reembedding:
         self._store = library.store
 
     def left(self, model: str | None, reindex: Reindex | None) -> int:
+        if reindex is None:
+            self._refuse_active(model)
         digest = ((reindex and reindex.summary) or {}).get("digest")
         with self._store.read() as session:
             row = models.row_of(session, digest) if digest else NO_MODEL
@@ -39,6 +43,12 @@ class Reembedding:
             if reindex is None:
                 self._check(session, model, kept)
         return kept
+
+    def _refuse_active(self, model: str | None) -> None:
+        active = self._library.spaces.active.model
+        with contextlib.suppress(ModelError):  # which is told of when it is opened
+            if is_model(self._source(model), active):
+                raise Conflict(f"{active.id} is the active model already.")
 
     def _check(self, session: Session, model: str | None, kept: int) -> None:
         beside = models.beside(session)
@@ -81,8 +91,9 @@ class Reembedding:
             with self._store.read() as session:
                 left = recognitions.count_missing(session, space.model_row)
             run.tell(run.done, run.done + left)
-            hearing.catch_up(space)
-            space.index.rebuild(lambda _: run.tell(run.done, run.total))
+            with self._library.roles.filling(space):
+                hearing.catch_up(space)
+                space.index.rebuild(lambda _: run.tell(run.done, run.total))
             hearing.catch_up(space)
             space.index.audit()
             if len(self._library.index) and not len(space.index):
@@ -97,9 +108,11 @@ class Reembedding:
             raise
 
     def _opened(self, run: Run) -> Space:
-        assert run.reindex.model is not None
-        source = local_or_cached(run.reindex.model, self._library.settings.hub, None)
-        return self._library.roles.open_beside(source)
+        return self._library.roles.open_beside(self._source(run.reindex.model))
+
+    def _source(self, model: str | None) -> Source:
+        assert model is not None
+        return local_or_cached(model, self._library.settings.hub, None)
 
     def _compare(self, run: Run, space: Space) -> None:
         overlap, asked = neighbour_overlap(self._store, self._library.spaces.active, space)

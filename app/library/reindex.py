@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from app.errors import Conflict, EmoseekError, NotFound, Unavailable
+from app.errors import Conflict, EmoseekError, NotFound, Unavailable, UnderWay
 from app.store import Store, reindexes
 from app.store.reindexes import Kind, Outcome, Reindex
 
@@ -99,9 +99,13 @@ class Reindexing:
         """Have it done.
 
         Raises:
-            Conflict: one is under way, or it cannot be done.
+            UnderWay: it is, having been asked for before.
+            Conflict: another one is under way, or it cannot be done.
         """
         with self._changing:
+            self._look()
+            if (run := self._run) and (run.reindex.kind, run.reindex.model) == (kind, model):
+                raise UnderWay(f"Reindex {run.reindex.id} is under way already.")
             self._check_idle()
             left = self._works[kind].left(model, None)
             self._unsure = True
@@ -134,7 +138,8 @@ class Reindexing:
     def _check_idle(self) -> None:
         self._look()
         if (run := self._run) is not None:
-            raise Conflict(f"Reindex {run.reindex.id} is under way; wait, or stop it.")
+            kind, id = run.reindex.kind, run.reindex.id
+            raise Conflict(f"Another reindex, {id} (a {kind}), is under way; wait, or stop it.")
 
     def stop(self) -> Reindex:
         """Have the one that is under way end soon, with searches as they were.

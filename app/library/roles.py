@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from app.errors import Conflict, Unavailable
 from app.library.commit_lock import CommitLock
@@ -40,7 +41,8 @@ class Roles:
         self._summaries = summaries
         self._changing = threading.Lock()  # one change at a time
         self._tending = threading.Lock()
-        self._closed = False
+        self._filling: Space | None = None
+        self._stopping = threading.Event()
 
     def open_beside(self, source: Source) -> Space:
         """Have new clips recognised by another model too, from now on. One that is beside already
@@ -58,7 +60,7 @@ class Roles:
             if other is not None and not is_model(source, other):
                 raise Conflict(f"{other.id} is beside the active model; drop it first.")
             if self.spaces.beside is None:
-                self._place(load_beside(self._settings, self._store, source))
+                self._place(load_beside(self._settings, self._store, source, self._stopping))
             assert self.spaces.beside is not None
             return self.spaces.beside
 
@@ -88,7 +90,7 @@ class Roles:
         with self._changing:
             self._check_open()
             if self.spaces.beside is None:
-                self._place(load_beside_again(self._settings, self._store))
+                self._place(load_beside_again(self._settings, self._store, self._stopping))
             old = self.spaces
             assert old.beside is not None
             with self.commits.alone(), self._filters().rescoring() as rescore:
@@ -108,11 +110,21 @@ class Roles:
                 self.spaces = Spaces(old.beside, old.active)
             return self.spaces
 
+    @contextlib.contextmanager
+    def filling(self, space: Space) -> Iterator[None]:
+        """Its index is not tended meanwhile: what it lacks is on its way, by one build of all."""
+        with self._tending:
+            self._filling = space
+        try:
+            yield
+        finally:
+            self._filling = None
+
     def tend(self, task: Callable[[LiveIndex], None]) -> None:
         """Do a task of maintenance for each index."""
         for space in self.spaces:
             with self._tending:
-                if space not in self.spaces:
+                if space not in self.spaces or space is self._filling:
                     continue
                 try:
                     task(space.index)
@@ -122,8 +134,8 @@ class Roles:
 
     def close(self) -> None:
         """Recognise nothing any more, and give up builds of indexes."""
+        self._stopping.set()  # first: who opens a model, and has the lock, gives up
         with self._changing:
-            self._closed = True
             for space in self.spaces:
                 space.close()
 
@@ -137,5 +149,5 @@ class Roles:
             return models.active(session) == space.model
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self._stopping.is_set():
             raise Unavailable("The service is stopping.")

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import re
 import shutil
+import threading
 from collections.abc import Collection, Iterator
 
 import numpy as np
@@ -15,6 +16,7 @@ from app.domain import ModelInfo
 from app.errors import Conflict, EmoseekError, ModelError, SettingsError
 from app.library.files import index_directory
 from app.library.live_index import LiveIndex
+from app.library.loading import unless_stopping
 from app.recogniser import Loaded, Recogniser, Source, is_pinned, load, load_from, load_stored
 from app.settings import Settings
 from app.store import Store, models, recognitions
@@ -110,32 +112,36 @@ def open_spaces(settings: Settings, store: Store, loaded: Loaded) -> Spaces:
         return spaces
 
 
-def load_beside(settings: Settings, store: Store, source: Source) -> Space:
+def load_beside(
+    settings: Settings, store: Store, source: Source, stopping: threading.Event
+) -> Space:
     """Load a model with its index, and note that it is beside the active one.
 
     Raises:
+        Unavailable: `stopping` was set meanwhile, or the database does not answer.
         ModelError, SettingsError: the model cannot be had.
         Conflict: it is the active one.
     """
     with store.read() as session:
         known = [model.digest for _, model in models.named(session, source.id)]
         active = models.active(session)
-    loaded = load_from(settings, source, known)
+    loaded = unless_stopping(stopping, lambda: load_from(settings, source, known))
     if active is not None and loaded.recogniser.info.digest == active.digest:
         loaded.recogniser.close()
         raise Conflict(f"{active.id} is the active model already.")
     try:
-        return _beside(settings, store, loaded)
+        return _beside(settings, store, loaded, stopping)
     except BaseException:
         with store.write() as session:
             models.remove_beside(session)
         raise
 
 
-def load_beside_again(settings: Settings, store: Store) -> Space:
+def load_beside_again(settings: Settings, store: Store, stopping: threading.Event) -> Space:
     """Load the model that the database says is beside, which could not be loaded at the start.
 
     Raises:
+        Unavailable: as `load_beside`.
         Conflict: there is none.
         ModelError, SettingsError: it cannot be loaded now either.
     """
@@ -143,7 +149,8 @@ def load_beside_again(settings: Settings, store: Store) -> Space:
         other = models.beside(session)
     if other is None:
         raise Conflict("No other model is beside the active one.")
-    return _beside(settings, store, load_stored(settings, other))
+    loaded = unless_stopping(stopping, lambda: load_stored(settings, other))
+    return _beside(settings, store, loaded, stopping)
 
 
 def _load_active(settings: Settings, decided: ModelInfo | None, other: ModelInfo | None) -> Loaded:
@@ -214,21 +221,28 @@ def _prior(store: Store, loaded: Loaded) -> NDArray[np.float32]:
     return loaded.prior_mean() if prior is None else prior
 
 
-def _beside(settings: Settings, store: Store, loaded: Loaded) -> Space:
+def _beside(
+    settings: Settings, store: Store, loaded: Loaded, stopping: threading.Event | None = None
+) -> Space:
     try:
         prior = _prior(store, loaded)
         with store.write() as session:
             model_row = models.place_beside(session, loaded.recogniser.info, prior)
-        return _space(settings, store, loaded, model_row, prior)
+        return _space(settings, store, loaded, model_row, prior, stopping)
     except BaseException:
         loaded.recogniser.close()
         raise
 
 
 def _space(
-    settings: Settings, store: Store, loaded: Loaded, model_row: int, prior: NDArray[np.float32]
+    settings: Settings,
+    store: Store,
+    loaded: Loaded,
+    model_row: int,
+    prior: NDArray[np.float32],
+    stopping: threading.Event | None = None,
 ) -> Space:
     model = loaded.recogniser.info
     directory, gpu = index_directory(settings.data_dir, model), find_gpu(settings.device)
-    index = LiveIndex(store, directory, model, model_row, prior, gpu)
+    index = LiveIndex(store, directory, model, model_row, prior, gpu, stopping)
     return Space(loaded.recogniser, model_row, index)

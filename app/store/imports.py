@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from app.domain import ClipFields, GivenScores
+from app.domain import ClipFields, GivenScores, ModelInfo
 from app.store.clips import ADD_CLIP, ADD_EMBEDDING, field_columns, write_keys
-from app.store.tables import SCORE_COLUMNS, ImportRow
+from app.store.models import as_info
+from app.store.tables import SCORE_COLUMNS, ImportRow, ModelRow
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,6 +59,17 @@ def progress(session: Session, key: str, model_id: int, *, lock: bool = False) -
     query = select(ImportRow).where(ImportRow.key == key, ImportRow.model_id == model_id)
     row = session.scalar(query.with_for_update() if lock else query)
     return None if row is None else Progress(row.rows, row.done, row.clip_id)
+
+
+def models_of(session: Session, key: str) -> list[tuple[int, ModelInfo]]:
+    """Row ids of the models whose space an import was begun into, the newest first."""
+    query = (
+        select(ModelRow)
+        .join(ImportRow, ImportRow.model_id == ModelRow.id)
+        .where(ImportRow.key == key)
+        .order_by(ImportRow.started_at.desc())
+    )
+    return [(row.id, as_info(row)) for row in session.scalars(query)]
 
 
 def clip_of(session: Session, key: str) -> int | None:

@@ -238,11 +238,13 @@ def test_one_at_a_time(start: Start) -> None:
     service = held.service
     for refused in (
         reindex(service),
-        reindex(service, json={"model": NAME}),
+        reindex(service, json={"model": "bundled"}),
         reindex(service, "/rollback"),
         reindex(service, "/drop"),
     ):
         assert str(held.begun["id"]) in is_problem(refused, 409, "conflict")
+    same = is_problem(reindex(service, json={"model": NAME}), 409, "under-way")
+    assert str(held.begun["id"]) in same
     held.release()
     done(service)
 

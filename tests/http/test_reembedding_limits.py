@@ -69,9 +69,9 @@ def test_what_is_refused(start: Start) -> None:
     assert "emoseek models pull nobody/none" in absent
     is_problem(reindex(service, "/rollback"), 409, "conflict")
     is_problem(reindex(service, "/drop"), 409, "conflict")
-    reindex(service, json={"model": "bundled"})
-    same = finished(service)
-    assert (same["state"], "active model already" in same["message"]) == ("failed", True)
+    same = is_problem(reindex(service, json={"model": "bundled"}), 409, "conflict")
+    assert "active model already" in same
+    is_problem(service.get("/admin/reindex"), 404, "not-found")  # nothing was begun
     (service.data_dir / "models" / "empty").mkdir(parents=True)
     reindex(service, json={"model": "empty"})
     broken = finished(service)

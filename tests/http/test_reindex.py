@@ -89,7 +89,7 @@ def test_the_service_goes_on_meanwhile_and_no_second_one_begins(start: Start) ->
     held = HeldRebuild(start)
     service, begun = held.service, held.begin()
     second = reindex(service)
-    assert str(begun["id"]) in is_problem(second, 409, "conflict")
+    assert str(begun["id"]) in is_problem(second, 409, "under-way")
     assert latest(service) == begun
     posted = service.post_bytes(pcm(0.3)).json()
     assert posted["indexed"]

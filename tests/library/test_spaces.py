@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,15 @@ import pytest
 
 import app.library.roles
 from app.domain import ClipFilter
-from app.errors import ClientGone, Conflict, ModelError, NotIndexed
-from app.library import Library
+from app.errors import ClientGone, Conflict, ModelError, NotIndexed, Unavailable
+from app.library import Library, live_index, spaces
 from app.library.files import index_directory
 from app.library.hear import Hearing
 from app.library.search import Wanted, similar
 from app.recogniser import Flow, Recogniser, Source
 from app.recogniser.model_dir import BUNDLED
 from app.recogniser.sources import BUNDLED_ID
-from app.store import embeddings
+from app.store import embeddings, models
 from tests.library import spaces_rig as rig
 from tests.library.spaces_rig import Open
 
@@ -273,3 +275,44 @@ def test_closed_and_opened_again(library: Library, second: Source) -> None:
     assert rig.hear_again(library, beside) == ids[1:]
     library.roles.switch()
     assert rig.indexed(library.spaces.active) == ids
+
+
+@pytest.mark.parametrize("slow", ["the model", "its index"])
+def test_a_stop_does_not_wait_for_a_model_that_opens(
+    reopen: Open, second: Source, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    library = reopen()
+    rig.post(library, 0)
+    rig.hear_again(library, library.roles.open_beside(second))
+    library.roles.close_beside()
+    arrived, go_on = threading.Event(), threading.Event()
+    load, build = spaces.load_from, live_index.build
+
+    def wait(*of: Any) -> Any:
+        arrived.set()
+        assert go_on.wait(60)
+        return load(*of)
+
+    def build_long(*of: Any) -> Any:
+        arrived.set()
+        while not go_on.wait(0.01):
+            of[-1](0)  # as it tells after each block
+        return build(*of)
+
+    if slow == "the model":
+        monkeypatch.setattr(spaces, "load_from", wait)
+    else:
+        monkeypatch.setattr(live_index, "build", build_long)
+    with ThreadPoolExecutor(2) as pool:
+        opening = pool.submit(library.roles.open_beside, second)
+        assert arrived.wait(60)
+        closing = pool.submit(library.roles.close)
+        try:
+            with pytest.raises(Unavailable):
+                opening.result(5)
+            closing.result(5)
+        finally:
+            go_on.set()
+    assert library.spaces.beside is None
+    with library.store.read() as session:
+        assert models.beside(session) is None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from app.cli.import_local import Local
+from app.cli.import_vectors import run
 from app.domain import ClipFields, GivenScores
 from app.errors import Conflict, InvalidParameter
 from app.library import Library
@@ -116,3 +120,55 @@ def test_vectors_into_either_space(library: Library, second: Source) -> None:
         held = rig.indexed(space)
         space.index.audit()
         assert rig.indexed(space) == held
+
+
+def test_a_switch_in_the_middle_of_an_import(library: Library, second: Source) -> None:
+    """The rest goes where it was begun, or is refused; nothing begins anew in the other space."""
+    vectors = np.random.default_rng(0).standard_normal((6, 192)).astype(np.float32)
+
+    def two_more(first: int) -> None:
+        two = vectors[first : first + 2]
+        add_rows(library, "k", None, first, two, [ImportedClip()] * 2, None)
+
+    begun = begin(library, "k", None, rows=6, dimension=192, highest_id=None)
+    two_more(0)
+    library.roles.open_beside(second)
+    library.roles.switch()
+    two_more(2)
+    again = begin(library, "k", None, rows=6, dimension=192, highest_id=None)
+    assert (again.model, again.done) == (begun.model, 4)
+    assert [len(rig.indexed(space)) for space in library.spaces] == [0, 4]
+    library.roles.close_beside()
+    for act in (
+        lambda: two_more(4),
+        lambda: begin(library, "k", None, rows=6, dimension=192, highest_id=None),
+    ):
+        with pytest.raises(Conflict, match="not searched any more"):
+            act()
+    named = begin(library, "k", second.id, rows=6, dimension=192, highest_id=None)
+    assert (named.model.id, named.done) == (second.id, 0)
+
+
+def test_rows_are_sent_to_the_model_that_they_were_begun_with(
+    library: Library, second: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = library.recogniser.info.digest
+    library.roles.open_beside(second)
+    np.save(tmp_path / "v.npy", np.ones((9, 192), np.float32))
+    target, sent = Local(library), []
+    begin_it = target.begin
+
+    def begin_then_switch(*of: Any) -> Any:
+        begun = begin_it(*of)
+        library.roles.switch()
+        library.roles.close_beside()
+        return begun
+
+    def note(key: str, model: str | None, *_: Any) -> None:
+        sent.append(model)
+
+    monkeypatch.setattr(target, "begin", begin_then_switch)
+    monkeypatch.setattr(target, "add_rows", note)
+    monkeypatch.setitem(run.__globals__, "open_target", lambda _: contextlib.nullcontext(target))
+    run(tmp_path / "v.npy", None, model=None, again=False, url=None)
+    assert set(sent) == {first}

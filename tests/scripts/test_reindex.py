@@ -12,7 +12,7 @@ from tests.cli.test_import_vectors import free_port
 from tests.conftest import ROOT
 from tests.http.test_crash import check
 from tests.http.test_errors import pcm
-from tests.http.test_reembedding import BUNDLED, some_clips
+from tests.http.test_reembedding import BUNDLED, Held, some_clips
 from tests.http.test_reindex import HeldRebuild, Start, finished, latest
 from tests.second_model import NAME, place_second_model
 from tests.service import Service
@@ -113,6 +113,23 @@ def test_another_model_and_back_in_a_running_service(start: Start) -> None:
     assert (status, out) == (1, "")
     assert "There is no directory absent" in err
     check(service, clip_ids)
+
+
+def test_a_reindex_with_another_model_is_not_followed(start: Start) -> None:
+    held = Held(start)
+    service = held.service
+    place_second_model(service, name="third", size="bundled")
+    for other in (["--model", "third"], []):
+        status, out, err = run(service, *other, "--url", service.url)
+        assert (status, out) == (1, "")
+        assert f"Another reindex, {held.begun['id']} (a reembed), is under way" in err
+    same = spawn(service, "--model", NAME, "--url", service.url)
+    assert same.stderr is not None
+    while "Following that one" not in (line := same.stderr.readline()):
+        assert line
+    held.release()
+    out, err = same.communicate(timeout=120)
+    assert same.returncode == 0, err
 
 
 def test_any_directory_where_no_service_runs(start: Start, second_model: Path) -> None:
