@@ -88,6 +88,10 @@ class Unavailable(EmoseekError):
     retry_after = 2
 
 
+class NotEnoughMemory(Unavailable):
+    """To hear audio with a model; another time there may be."""
+
+
 class SettingsError(EmoseekError):
     """A setting is unknown or impossible; stops the start and names the setting."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from app.errors import Conflict, ModelError, NoAudio, Unavailable
+from app.errors import Conflict, ModelError, NoAudio, NotEnoughMemory, Unavailable
 from app.library.hear_again import HearingAgain
 from app.library.overlap import neighbour_overlap
-from app.library.reindex import Run
+from app.library.reindex import Failed, Run
 from app.library.spaces import Space
 from app.recogniser import Source, is_model
 from app.recogniser.sources import local_or_cached
@@ -20,6 +20,9 @@ if TYPE_CHECKING:  # which has this
 
 COMPARED = ("changed_emotion", "overlap", "overlap_clips")
 NO_MODEL = 0  # of which nothing is embedded
+MEMORY_TRIES = 10  # half a minute apart
+FEW_UNHEARD = 10  # clips; fewer never keep a model from becoming the active one
+UNHEARD_SHARE = 0.01  # of the clips with kept audio; more would be lost to searches
 
 
 class Reembedding:
@@ -65,7 +68,11 @@ class Reembedding:
                 self._library.roles.switch()
             run.must_end = True
             space = self._library.spaces.active
-            hearing.catch_up(space)  # on what it failed to hear as it was posted
+            try:
+                hearing.catch_up(space)  # on what it failed to hear as it was posted
+            except NotEnoughMemory:  # what it lacks then is told, as what is damaged
+                if not _is_hopeless(run):
+                    raise
         space.index.audit()
         with self._store.read() as session:
             return {
@@ -93,6 +100,7 @@ class Reembedding:
             run.tell(run.done, run.done + left)
             with self._library.roles.filling(space):
                 hearing.catch_up(space)
+                self._refuse_unheard(space)
                 space.index.rebuild(lambda _: run.tell(run.done, run.total))
             hearing.catch_up(space)
             space.index.audit()
@@ -100,12 +108,36 @@ class Reembedding:
                 raise NoAudio("None of the kept audio could be heard by this model.")
             self._compare(run, space)
             run.tell(run.done, run.total)
+        except NotEnoughMemory as exc:
+            if not _is_hopeless(run):
+                raise
+            self._close(run)
+            raise Failed(
+                "There was not enough memory to hear clips with this model beside the active one, "
+                f"{MEMORY_TRIES} times in a row. What was heard stays, and the same request goes "
+                "on with it."
+            ) from exc
         except Unavailable:  # it is gone on with
             raise
         except BaseException:
-            if run.notes["opened"]:
-                self._library.roles.close_beside()
+            self._close(run)
             raise
+
+    def _close(self, run: Run) -> None:
+        if run.notes["opened"]:
+            self._library.roles.close_beside()
+
+    def _refuse_unheard(self, space: Space) -> None:
+        with self._store.read() as session:
+            unheard = recognitions.count_missing(session, space.model_row)
+            kept = recognitions.count_missing(session, NO_MODEL)
+        if unheard >= FEW_UNHEARD and unheard > UNHEARD_SHARE * kept:
+            raise Failed(
+                f"{unheard} of {kept} clips with kept audio could not be heard by this model; the "
+                f"service's log names them. {self._library.spaces.active.model.id} is still the "
+                "active model. Mend their audio or delete them, and ask again: what was heard "
+                "stays."
+            )
 
     def _opened(self, run: Run) -> Space:
         return self._library.roles.open_beside(self._source(run.reindex.model))
@@ -129,3 +161,10 @@ class Reembedding:
         run.notes |= more
         with self._store.write() as session:
             reindexes.note(session, run.reindex.id, dict(run.notes))
+
+
+def _is_hopeless(run: Run) -> bool:
+    """Count a lack of memory: whether it is the last one of too many without a clip in between."""
+    run.short_of_memory = 1 if run.done > run.done_then else run.short_of_memory + 1
+    run.done_then = run.done
+    return run.short_of_memory >= MEMORY_TRIES

@@ -35,6 +35,8 @@ class Run:
         self.total = reindex.total
         self.notes = dict(reindex.summary or {})  # of whoever worked on it, in the store too
         self.stop = threading.Event()
+        self.short_of_memory = 0  # times in a row, when `done_then` were done
+        self.done_then = -1
         self.must_end = False  # too late to stop it
 
     def tell(self, done: int, total: int) -> None:

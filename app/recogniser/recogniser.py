@@ -12,7 +12,7 @@ from concurrent.futures import Future
 import torch
 
 from app.domain import WINDOW, Recognition, Waveform
-from app.errors import EmoseekError, NoAudio, Unavailable
+from app.errors import EmoseekError, NoAudio, NotEnoughMemory, Unavailable
 from app.recogniser.contract import Encoder
 from app.recogniser.fair_queue import FairQueue, Flow, Turn
 
@@ -83,7 +83,8 @@ class Recogniser:
 
         Raises:
             NoAudio: the model makes no finite numbers of the samples.
-            Unavailable: there is not enough memory, or the recogniser is closed.
+            NotEnoughMemory: another time there may be.
+            Unavailable: the recogniser is closed.
         """
         return self.submit(waveform, Flow(), frames=frames).result()
 
@@ -225,8 +226,8 @@ def _refusal(failure: Exception) -> EmoseekError:
     return refusal
 
 
-def _no_memory() -> Unavailable:
-    return Unavailable("There is not enough memory to hear this audio now; try again later.")
+def _no_memory() -> NotEnoughMemory:
+    return NotEnoughMemory("There is not enough memory to hear this audio now; try again later.")
 
 
 def _out_of_memory(failure: BaseException) -> bool:
