@@ -46,7 +46,7 @@ def main(words: Sequence[str] | None = None) -> None:
         case "filters":
             filters.in_process(data, told.seconds)
         case "adds":
-            changes.adds(data, told.model, told.seconds, told.rate)
+            changes.adds(data, told.model, told.seconds, told.rate, told.block)
         case "deletes":
             changes.deletes(data, told.model, told.share)
 
@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         "adds", parents=[common], help="searches beside imports and a rebuild, in process"
     )
     one.add_argument("--rate", type=float, default=500.0, help="vectors a second")
+    one.add_argument("--block", type=int, help="rows of an import (as import-vectors has them)")
     one = modes.add_parser("deletes", parents=[common], help="a share deleted, in process")
     one.add_argument("--share", type=float, default=0.3)
     one = modes.add_parser("engine", parents=[common], help="one engine in this process")

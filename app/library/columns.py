@@ -157,6 +157,9 @@ class Columns:
 
     def slots_of(self, ids: Ids) -> NDArray[np.intp]:
         """The live slots of those of the clips that it has."""
+        ids = ids[ids <= self.highest]
+        if not len(ids):  # new ones, as a rule
+            return np.empty(0, np.intp)
         written = self.fixed.ids[: self.count]
         having = written == ids[0] if len(ids) == 1 else np.isin(written, ids)
         return np.flatnonzero(having & self.live[: self.count])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from app.cli.serve import SWITCH_SECONDS
+from app.cli.vector_file import BLOCK_BYTES
 from app.library import Library
 from app.store import clips
 from index.contract import Ids, Vectors
@@ -24,15 +27,20 @@ ROUNDING = 1e-5  # between the float32 of brute force here and the index's simil
 AT_ONCE = 1000  # clips of one deletion
 
 
-def adds(data: Dataset, model: str | None, seconds: float, rate: float) -> None:
+def adds(
+    data: Dataset, model: str | None, seconds: float, rate: float, block: int | None = None
+) -> None:
     """Search time alone, beside `rate` vectors a second that are imported, and beside a rebuild,
-    with the recall among what is stored then."""
+    with the recall among what is stored then. A `block` of rows is imported at a time, as many
+    as by `emoseek import-vectors` unless told."""
     print(machine() + "\n", flush=True)
+    sys.setswitchinterval(SWITCH_SECONDS)  # as the service does
+    block = block or max(1, BLOCK_BYTES // (4 * data.base.shape[1]))
     queries, stored = data.queries[:QUERIES], len(data.base) - int(seconds * rate)
     if stored < K:
         raise SystemExit(f"{seconds:g} s at {rate:g}/s are more than the {len(data.base)} vectors")
     with library(data, stored, model) as live:
-        progress = Adding(live, data.base, stored, rate)
+        progress = Adding(live, data.base, stored, rate, block)
         built = live.index.build
         idle = searched(live, queries, progress, lambda: seconds_are_over(seconds))
         progress.start()
@@ -59,7 +67,7 @@ def adds(data: Dataset, model: str | None, seconds: float, rate: float) -> None:
     print(table(("while", "stored", "searches", "recall@10", "p50", "p99", "longest"), rows))
     ratio = np.percentile(loaded.milliseconds, 99) / np.percentile(idle.milliseconds, 99)
     print(f"\np99 beside adds is {ratio:.2f} times the idle one; the longest import of ", end="")
-    print(f"{progress.BLOCK} took {progress.longest:.1f} ms")
+    print(f"{progress.block} took {progress.longest:.1f} ms")
 
 
 def seconds_are_over(seconds: float) -> Callable[[], bool]:

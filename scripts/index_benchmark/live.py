@@ -61,28 +61,29 @@ def settle(library: Library) -> float:
 
 
 class Adding(threading.Thread):
-    """Imports the rows of `base` from `stored` on, a block at a time, each when it is due."""
+    """Imports the rows of `base` from `stored` on, `block` at a time, each block when it is due."""
 
-    def __init__(self, library: Library, base: Vectors, stored: int, rate: float) -> None:
+    def __init__(
+        self, library: Library, base: Vectors, stored: int, rate: float, block: int
+    ) -> None:
         super().__init__(daemon=True)
+        self.block = block
         self.stored = stored  # rows that a search which begins now must see
         self.longest = 0.0  # ms that a block took
         self.rate = rate  # then what was reached
         self._library, self._base = library, base
         self._over = threading.Event()
 
-    BLOCK = 25  # rows
-
     def run(self) -> None:
         first, begun = self.stored, time.perf_counter()
         key, dimension = secrets.token_hex(32), self._base.shape[1]
         rows = len(self._base) - first
         begin(self._library, key, None, rows=rows, dimension=dimension, highest_id=None)
-        for start in range(first, len(self._base), self.BLOCK):
+        for start in range(first, len(self._base), self.block):
             wait = begun + (start - first) / self.rate - time.perf_counter()
             if self._over.wait(max(0.0, wait)):
                 break
-            block = np.asarray(self._base[start : start + self.BLOCK])
+            block = np.asarray(self._base[start : start + self.block])
             ids = np.arange(start, start + len(block)) + 1
             said = [ImportedClip()] * len(block)
             started = time.perf_counter()

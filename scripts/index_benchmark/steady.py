@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.domain import LABELS
 from scripts.index_benchmark.compare import CLIENTS, RECALL, Options
 from scripts.index_benchmark.dataset import Dataset, recall
 from scripts.index_benchmark.filters import over_http
@@ -29,6 +30,8 @@ def service(data: Dataset, told: Options, rate: float) -> None:
         ask = engine.client()
         found = recall([engine.rows(ask(request)) for request in requests], truth)
         print(f"recall@10 {found:.4f}{'' if found >= RECALL else ' (too low)'}\n", flush=True)
+        asking = f"/api/v1/clips/1/similar?emotion={LABELS[0]}"
+        running.running.client.get(asking).raise_for_status()  # when filters have been read
         steady = open_loop(
             engine.client, requests, clients=CLIENTS, rate=rate, seconds=told.seconds
         )
