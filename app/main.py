@@ -13,7 +13,7 @@ import anyio.to_thread
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from app import __version__
+from app import __version__, garbage
 from app.errors import EmoseekError
 from app.http import (
     clips,
@@ -94,7 +94,9 @@ async def _open(
     app: FastAPI, open_library: Callable[[], Library], on_failure: Callable[[str], None]
 ) -> None:
     try:
-        app.state.library = await asyncio.to_thread(open_library)
+        library = await asyncio.to_thread(open_library)
+        garbage.set_aside()
+        app.state.library = library
     except EmoseekError as exc:
         if exc.__cause__ is not None:
             log.error("%s", exc.__cause__)

@@ -101,15 +101,15 @@ class Candidates:
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """FAISS takes no other threads of OpenMP's for what this one asks for: one query has no use
-    for them, but would wait for them where the cores are busy."""
-    count = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
+def omp_threads(count: int) -> Iterator[None]:
+    """FAISS takes as many threads of OpenMP's for what this one asks for. With 1, a search never
+    waits for another thread, for which one query has no use, where the cores are busy."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(count)
     try:
         yield
     finally:
-        faiss.omp_set_num_threads(count)
+        faiss.omp_set_num_threads(before)
 
 
 def ranked(segments: Segments, room: int, asked: Vectors, rows: Ids, k: int) -> Hits:

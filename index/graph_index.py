@@ -11,7 +11,7 @@ import faiss
 import numpy as np
 
 from index.calibration import measured_graph
-from index.candidates import FEW, Candidates, Moment, one_thread, packed
+from index.candidates import FEW, Candidates, Moment, omp_threads, packed
 from index.contract import Hits, Ids, Stored, Vectors
 from index.cosine import (
     checked_ids,
@@ -197,7 +197,10 @@ class GraphIndex:
         with self._growing:
             before = self._moment
             start, stop = before.graph.covered, before.closed
-            graph = before.graph.extended(rows_between(before.segments, self._room, start, stop))
+            with omp_threads(max(1, faiss.omp_get_max_threads() // 2)):  # the others search
+                graph = before.graph.extended(
+                    rows_between(before.segments, self._room, start, stop)
+                )
             with self._writing:
                 now = self._moment
                 segments, empty = now.segments, graph.reducer.codes()
@@ -264,7 +267,7 @@ class GraphIndex:
             return _exact_hits(moment, masks, asked, k)
         candidates = Candidates(moment, self._room, masks, k, self.beam)
         reducer = moment.graph.reducer
-        with one_thread():
+        with omp_threads(1):
             found = [candidates.hits(one[np.newaxis], reducer.one(one)) for one in asked]
         if any(len(hits.ids) < min(k, eligible) for hits in found):
             return _exact_hits(moment, masks, asked, k)
@@ -288,7 +291,7 @@ def _closed(moment: Moment, room: int, at_least: int) -> Moment:
     if count - closed < max(at_least, 1):
         return moment
     codes = faiss.clone_index(moment.reduced)
-    with one_thread():
+    with omp_threads(1):
         for rows in rows_between(moment.segments, room, closed, count):
             codes.add(moment.graph.reducer(rows))
     return replace(moment, reduced=codes)

@@ -11,7 +11,8 @@ from typing import Final
 from app.store import Store, summaries
 from app.store.summaries import ClipSummary
 
-MOST: Final = 2**17  # clips; some 500 bytes each
+MOST: Final = 2**17  # clips; some 500 bytes each, and at most:
+LONGEST: Final = 500  # characters of texts; whoever has more is read from the database each time
 AT_ONCE: Final = MOST // 16  # the oldest, which make room for others
 
 
@@ -57,4 +58,10 @@ class Summaries:
             if len(self._known) + len(read) > MOST:
                 for clip_id in list(itertools.islice(self._known, AT_ONCE)):
                     del self._known[clip_id]
-            self._known |= read
+            self._known |= {i: one for i, one in read.items() if _length(one) <= LONGEST}
+
+
+def _length(clip: ClipSummary) -> int:
+    """Characters of its texts."""
+    texts = (clip.customer_id, clip.call_id, clip.agent_id, *clip.tags)
+    return sum(len(text) for text in texts if text is not None)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app import garbage
 from app.data_dir import Ownership
 from app.library import Library
 from app.library.imports import add_rows, begin
@@ -36,6 +37,7 @@ def library(data: Dataset, rows: int, model: str | None) -> Iterator[Library]:
         library = _opened(settings.data_dir, settings.model, settings.outputs_dir)
         try:
             settle(library)
+            garbage.set_aside()  # as when the service is ready
             yield library
         finally:
             library.close()

@@ -111,3 +111,15 @@ def test_the_oldest_make_room(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None
     assert read_again
     assert set(read_again) <= set(clip_ids[:6])
     assert len(rig.summaries._known) <= 8
+
+
+@pytest.mark.parametrize(("more", "reads"), [(0, 1), (1, 2)])
+def test_what_takes_much_memory_is_not_kept(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, more: int, reads: int
+) -> None:
+    length = sum(map(len, ("customer", "call", "agent", "b", "a")))
+    monkeypatch.setattr(library_summaries, "LONGEST", length)
+    clip_id = rig.add(ClipFields("customer", "call", "agent", NOON, ("b", "a" + more * "a")))
+    for _ in range(2):
+        assert len(rig.told(clip_id)[clip_id].tags) == 2
+    assert len(rig.reads) == reads
