@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import time
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from index.build import Engine
 from index.contract import Ids
 from scripts.index_benchmark.attributes import KINDS, QUERIES, Attributes, Kind, offered
 from scripts.index_benchmark.dataset import Dataset, K, first, similarities
-from scripts.index_benchmark.measure import Ask, KeepAlive, Times, closed_loop, get, machine, table
+from scripts.index_benchmark.measure import (
+    Ask,
+    KeepAlive,
+    Memory,
+    Times,
+    closed_loop,
+    get,
+    machine,
+    table,
+)
 from scripts.index_benchmark.ours import built
 from scripts.index_benchmark.service import Service, rows_of
 
@@ -20,11 +32,16 @@ LIBRARY: dict[Kind, str] = {"min_confidence": "at random", "tag": "far from the 
 
 
 def in_process(data: Dataset, seconds: float) -> None:
-    """The library's search with `allowed`, one thread; the query's own clip is kept out."""
+    """The library's search without and with `allowed`, one thread; the query's own clip is kept
+    out."""
     print(machine() + "\n", flush=True)
+    begun = time.perf_counter()
     index = built(data.base)
+    took = time.perf_counter() - begun
+    memory = Memory.of([os.getpid()]).anonymous
+    print(f"{index.kind} built in {took:.1f} s, RssAnon {memory:,.0f} MB\n", flush=True)
     said = Attributes.of(data.base)
-    rows = []
+    rows = [_unfiltered(data, index, said.query_rows("min_confidence"), seconds)]
     for kind, title in LIBRARY.items():
         asked = said.query_rows(kind)
         similarity = _similarity(data, index.mean, asked)
@@ -41,6 +58,17 @@ def in_process(data: Dataset, seconds: float) -> None:
             times = closed_loop(lambda one=ask: one, asked.tolist(), clients=1, seconds=seconds)  # type: ignore[misc]
             rows.append(_row(title, percent, through, similarity, answers, times))
     print(table(COLUMNS, rows))
+
+
+def _unfiltered(data: Dataset, index: Engine, asked: Ids, seconds: float) -> list[str]:
+    def ask(row: int) -> list[int]:
+        [hits] = index.search(np.asarray(data.base[row : row + 1]), K + 1)
+        return [int(one) - 1 for one in hits.ids if one != row + 1][:K]
+
+    answers = [ask(row) for row in asked.tolist()]
+    times = closed_loop(lambda: ask, asked.tolist(), clients=1, seconds=seconds)
+    similarity = _similarity(data, index.mean, asked)
+    return _row("none", 100, np.arange(len(data.base)), similarity, answers, times)
 
 
 def over_http(data: Dataset, service: Service, seconds: float) -> str:
