@@ -8,25 +8,26 @@ from typing import Final
 
 import numpy as np
 
+from index.candidates import Candidates, Moment
 from index.contract import Vectors
-from index.graph import Graph
+from index.graph import MAX_BEAM, NEIGHBOURS, Beam, Graph, nearness
 from index.reducer import SAMPLE, Reducer
 from index.segments import Segments, rows_between
 
-BEAMS: Final = (64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 512, 768, 1024)
+WIDTHS: Final = (64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 512, 768, 1024)
 QUERIES: Final = 256  # rows to measure with
-NEIGHBOURS: Final = 10
-SPARE: Final = 32  # candidates beyond them, as a search re-ranks
-RECALL: Final = 0.995  # wanted, so that 0.99 holds whichever rows are asked for
+RECALL: Final = 0.998  # wanted, so that 0.99 holds whatever is asked for
+LEAST_RECALL: Final = 0.995  # taken where none finds more
 
 log = logging.getLogger(__name__)
 
 
 def measured_graph(
     segments: Segments, room: int, linked: Callable[[int], None]
-) -> tuple[Graph, int]:
+) -> tuple[Graph, Beam]:
     """A graph over all rows of the segments, removed ones included, and the narrowest beam with
-    which it finds the neighbours that a scan in full finds, or the widest.
+    which searches find the neighbours that a scan in full finds; where none does, one that is too
+    wide to be used.
 
     Measured with rows that it does not have yet: those that it has are found more easily.
     `linked` is called as GraphIndex.build says.
@@ -36,7 +37,7 @@ def measured_graph(
     sample = np.concatenate([segment.rows[: segment.count : step] for segment in segments])
     last = max(1, count - max(QUERIES, count // 50))
     graph = Graph.build(Reducer.learn(sample), _told(rows_between(segments, room, 0, last), linked))
-    beam = BEAMS[0]
+    beam = Beam(WIDTHS[0])
     if last < count:
         newest = np.concatenate(list(rows_between(segments, room, last, count)))
         asked = newest[:: max(1, len(newest) // QUERIES)][:QUERIES]
@@ -51,21 +52,36 @@ def _told(blocks: Iterable[Vectors], linked: Callable[[int], None]) -> Iterator[
         linked(len(rows))
 
 
-def _narrowest(segments: Segments, room: int, graph: Graph, asked: Vectors) -> int:
+def _narrowest(segments: Segments, room: int, graph: Graph, asked: Vectors) -> Beam:
     lowest = _lowest_of_nearest(segments, room, graph.covered, asked)
     reduced = graph.reducer(asked)
-    for beam in BEAMS:
-        _, rows = graph.search(reduced, NEIGHBOURS + SPARE, beam, None)
+    moment = Moment(segments, graph, graph.reducer.codes(), None)
+    in_graph = [
+        np.arange(at * room, at * room + segment.count) < graph.covered
+        for at, segment in enumerate(segments)
+    ]
+    wanted = min(NEIGHBOURS, graph.covered)
+    enough, told = None, []
+    for width in WIDTHS:
+        scores, _ = graph.search(reduced, width)
+        beam = Beam(width, max(0.0, float(np.median(nearness(reduced, scores)))))
+        candidates = Candidates(moment, room, in_graph, wanted, beam)
         found = 0
-        for one, its_rows, its_lowest in zip(asked, rows, lowest, strict=True):
-            places = [divmod(row, room) for row in its_rows.tolist() if row >= 0]
-            scores = np.stack([segments[at].rows[row] for at, row in places]) @ one
-            found += min(NEIGHBOURS, int((scores >= its_lowest - 1e-6).sum()))
-        recall = found / (min(NEIGHBOURS, graph.covered) * len(asked))
+        for one, its_lowest in zip(asked, lowest, strict=True):
+            hits = candidates.hits(one)
+            near = wanted if hits is None else (hits.similarities >= its_lowest - 1e-6).sum()
+            found += min(wanted, int(near))
+        recall = found / (wanted * len(asked))
+        told.append(f"{width}: {100 * recall:.2f} %")
+        if recall >= RECALL or (enough is None and recall >= LEAST_RECALL):
+            enough = beam
         if recall >= RECALL:
             break
-    log.info("A beam of %d finds %.2f %% of the nearest.", beam, 100 * recall)
-    return beam
+    log.info("Of the nearest, beams find: %s.", ", ".join(told))
+    if enough is None:
+        log.warning("The graph misses too much: every search looks at all clips.")
+        return Beam(MAX_BEAM + 1)
+    return enough
 
 
 def _lowest_of_nearest(segments: Segments, room: int, stop: int, asked: Vectors) -> Vectors:

@@ -11,15 +11,16 @@ from typing import Final
 
 import numpy as np
 
-from index.candidates import SPARE, ranked, spans
+from index.candidates import compared, spans
 from index.contract import Hits, Ids, Vectors
-from index.cosine import checked_vectors
+from index.cosine import checked_vectors, nearest
 from index.gpu import MAX_K, Device
 from index.gpu_forms import Flat, Lists, fitting, sampled
 from index.graph_index import GraphIndex
 from index.scan import best_products
 from index.segments import Mask, Segments
 
+SPARE: Final = 32  # candidates re-ranked beyond k
 NEW: Final = 512  # rows compared on the CPU before they are copied together
 CHANGED: Final = 0.1  # share of its rows, added or removed, from which it is made anew
 QUERIES: Final = 256  # rows to measure recall with
@@ -150,7 +151,7 @@ class GpuReplica:
                 return None
             if len(its_rows) > k + SPARE:
                 its_rows = its_rows[np.argpartition(-its_scores, k + SPARE - 1)[: k + SPARE]]
-            found.append(ranked(segments, room, one, its_rows, k))
+            found.append(nearest(*compared(segments, room, one, its_rows), k))
         return found
 
     def adjust(self) -> None:

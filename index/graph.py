@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from index.connect import connect
 from index.contract import Ids, Vectors
 from index.reducer import Reducer
+from index.threads import THREADS, side_by_side
 
 LINKS: Final = 16  # to neighbours, of a row; twice as many on the ground level
 BUILD_BEAM: Final = 100
 MAX_BEAM: Final = 2048  # a wider one takes longer than looking at every row
+ALONE: Final = 100_000  # rows that one thread looks at as soon as several would
+NEIGHBOURS: Final = 10  # by the last of which it is told how far from the rows a query lies
+WIDER: Final = 8  # power of the distance by which a beam widens, chosen by measurement
+WORTH: Final = 2  # times as wide: less is not worth a second look
+
+log = logging.getLogger(__name__)
 
 Bits = NDArray[np.uint8]  # (ceil(n / 8),), little-endian: which of n rows may be returned
 
@@ -63,6 +74,9 @@ class Graph:
         """Put more rows behind its own, while nobody searches."""
         for block in blocks:
             self.faiss.add(self.reducer(block))
+        lost, left = connect(self.faiss)
+        if lost:
+            log.info("No links led to %d of %d rows; now to all but %d.", lost, self.covered, left)
 
     def extended(self, blocks: Iterable[Vectors]) -> Graph:
         """A copy with more rows; for a moment both are in memory."""
@@ -70,22 +84,32 @@ class Graph:
         graph.add(blocks)
         return graph
 
-    def search(
-        self, asked: Vectors, wanted: int, beam: int, passing: Bits | None
-    ) -> tuple[Vectors, Ids]:
-        """Scores (q, wanted), falling, and rows, -1 where there are no more, for reduced
-        directions asked (q, d). It looks at about `beam` rows nearest to each, and gives those
-        of them that pass."""
-        selector = None if passing is None else selecting(passing)
-        parameters = faiss.SearchParametersHNSW(efSearch=beam, sel=selector)
-        scores, rows = self.faiss.search(asked, wanted, params=parameters)
+    def search(self, asked: Vectors, beam: int) -> tuple[Vectors, Ids]:
+        """Scores (q, beam), falling, and rows, -1 where there are no more, of the rows nearest to
+        reduced directions asked (q, d), removed ones included."""
+        parameters = faiss.SearchParametersHNSW(efSearch=beam)
+        scores, rows = self.faiss.search(asked, beam, params=parameters)
         return scores, rows
 
     def scan(self, asked: Vectors, wanted: int, passing: Bits | None) -> tuple[Vectors, Ids]:
-        """As `search`, looking at every row that passes."""
-        selector = None if passing is None else selecting(passing)
+        """As `search`, `wanted` of the rows that pass, looking at all of these."""
+        if passing is None:
+            passing = np.full(-(-self.covered // 8), 255, np.uint8)
+        if self.covered < ALONE or THREADS == 1:
+            return self._scan(asked, wanted, passing)
+        step = -(-len(passing) // THREADS)
+        parts = [np.zeros_like(passing) for _ in range(THREADS)]
+        for at, part in enumerate(parts):
+            part[at * step : (at + 1) * step] = passing[at * step : (at + 1) * step]
+        found = side_by_side(lambda part: self._scan(asked, wanted, part), parts)
+        scores = np.concatenate([scores for scores, _ in found], axis=1)
+        rows = np.concatenate([rows for _, rows in found], axis=1)
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :wanted]
+        return np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
+
+    def _scan(self, asked: Vectors, wanted: int, passing: Bits) -> tuple[Vectors, Ids]:
         scores, rows = _codes(self.faiss).search(
-            asked, wanted, params=faiss.SearchParameters(sel=selector)
+            asked, wanted, params=faiss.SearchParameters(sel=selecting(passing))
         )
         return scores, rows
 
@@ -106,6 +130,48 @@ class Graph:
             near = near[near >= 0]
             near = near[alive[near]]
             held[row] = held[near[0]] if len(near) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Beam:
+    """How many of the rows nearest to a query the graph looks at, to miss next to nothing.
+
+    A graph is linked for the likes of its rows. It misses more of the neighbours of what lies
+    farther from all of them, as the mean of several clips does: for that it looks at more.
+    """
+
+    width: int
+    usual: float = 0.0  # of the nearness of queries; 0 where it is not known, as of old snapshots
+
+    def search(
+        self, graph: Graph, asked: Vectors, wanted: int, share: float = 1.0
+    ) -> tuple[Vectors, Ids] | None:
+        """As the graph, for one query (1, d), rows enough that about `wanted` are of the `share` of
+        them that pass; None where looking at every row is faster, or the links lead to too few."""
+        width = max(self.width, wanted) / max(share, 1e-9)
+        if width > MAX_BEAM:
+            return None
+        found = graph.search(asked, math.ceil(width))
+        if found[1][0, -1] < 0 and found[1].shape[1] < graph.covered:
+            return None
+        if not self.usual:
+            return found
+        near = float(nearness(asked, found[0])[0])
+        times = (self.usual / near) ** WIDER if near > 0 else math.inf
+        if times < WORTH:
+            return found
+        return None if times > 1e9 else Beam(math.ceil(times * width)).search(graph, asked, wanted)
+
+
+def nearness(asked: Vectors, scores: Vectors) -> Vectors:
+    """(q,) cosines of reduced directions (q, d) and the last of the NEIGHBOURS nearest rows, by
+    their scores (q, n), falling; less than nothing where there are not so many."""
+    near = np.full(len(asked), -1.0, np.float32)
+    if scores.shape[1] >= NEIGHBOURS:
+        lengths = np.sqrt(np.vecdot(asked, asked))
+        last = np.maximum(scores[:, NEIGHBOURS - 1], -1.0)  # FAISS marks empty places by its lowest
+        np.divide(last, lengths, out=near, where=lengths > 1e-6)
+    return near
 
 
 def _codes(graph: faiss.IndexHNSWSQ) -> faiss.IndexScalarQuantizer:

@@ -11,7 +11,7 @@ import faiss
 import numpy as np
 
 from index.calibration import measured_graph
-from index.candidates import FEW, Candidates, Moment, omp_threads, packed
+from index.candidates import FEW, Candidates, Moment, packed
 from index.contract import Hits, Ids, Stored, Vectors
 from index.cosine import (
     checked_ids,
@@ -21,7 +21,7 @@ from index.cosine import (
     directions,
 )
 from index.errors import AlreadyPresent
-from index.graph import Bits, Graph
+from index.graph import Beam, Bits, Graph
 from index.row_files import RowFiles
 from index.scan import exact_hits
 from index.segments import (
@@ -38,6 +38,7 @@ from index.segments import (
     rows_of_segment,
     stored_among,
 )
+from index.threads import omp_threads
 
 OPEN: Final = 512  # new rows compared in full, before they are reduced together
 TAIL: Final = 16_384  # rows outside the graph from which it is worth extending
@@ -61,7 +62,7 @@ class GraphIndex:
         segments: Segments,
         graph: Graph,
         *,
-        beam: int,
+        beam: Beam,
         room: int,
         make: NewRows = new_rows,
     ) -> None:
@@ -266,12 +267,17 @@ class GraphIndex:
         if exact or eligible <= max(FEW, k):
             return _exact_hits(moment, masks, asked, k)
         candidates = Candidates(moment, self._room, masks, k, self.beam)
-        reducer = moment.graph.reducer
         with omp_threads(1):
-            found = [candidates.hits(one[np.newaxis], reducer.one(one)) for one in asked]
-        if any(len(hits.ids) < min(k, eligible) for hits in found):
-            return _exact_hits(moment, masks, asked, k)
-        return found
+            found = [candidates.hits(one) for one in asked]
+        answers = {
+            at: hits
+            for at, hits in enumerate(found)
+            if hits is not None and len(hits.ids) >= min(k, eligible)
+        }
+        if others := [at for at in range(len(asked)) if at not in answers]:
+            exactly = _exact_hits(moment, masks, asked[others], k)
+            answers.update(zip(others, exactly, strict=True))
+        return [answers[at] for at in range(len(asked))]
 
     def stored(self) -> Stored:
         segments = self._moment.segments

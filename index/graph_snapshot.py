@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import SnapshotError
-from index.graph import Graph
+from index.graph import Beam, Graph
 from index.graph_index import GraphIndex
 from index.manifest import FileRecord, GraphRecord, Manifest, RowsRecord, file_name
 from index.npy_files import DTYPES, check_ids, read_array, write_array
@@ -51,7 +51,9 @@ def write(
     faiss.write_index(graph.faiss, str(path))
     _sync(path)
     files["graph"] = FileRecord(path.name, _sha256(path))
-    return len(ids), files, GraphRecord(index.beam, segments[0].room, tuple(records))
+    beam = index.beam
+    record = GraphRecord(beam.width, segments[0].room, tuple(records), beam.usual)
+    return len(ids), files, record
 
 
 def read(directory: Path, manifest: Manifest, record: GraphRecord, rows: RowFiles) -> GraphIndex:
@@ -84,7 +86,8 @@ def read(directory: Path, manifest: Manifest, record: GraphRecord, rows: RowFile
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         segments = tuple(pool.map(segment, range(len(record.segments))))
-    return GraphIndex(mean, segments, graph, beam=record.beam, room=record.room, make=rows)
+    beam = Beam(record.beam, record.usual)
+    return GraphIndex(mean, segments, graph, beam=beam, room=record.room, make=rows)
 
 
 def _read_graph(directory: Path, files: dict[str, FileRecord], dimension: int) -> Graph:

@@ -55,6 +55,7 @@ class GraphRecord:
     beam: int
     room: int  # rows of a segment
     segments: tuple[RowsRecord, ...]
+    usual: float = 0.0  # see index.graph.Beam; older ones do not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,14 @@ class Manifest:
         counts = [segment.count for segment in graph.segments]
         full = counts[:-1] == [graph.room] * (len(counts) - 1)
         whole = all(type(one) is int for one in (graph.beam, graph.room, *counts))
-        if not whole or not full or sum(counts) != self.count or min(counts, default=1) < 1:
+        usual = type(graph.usual) is float and 0 <= graph.usual <= 1.1  # its bytes err a little
+        if (
+            not whole
+            or not usual
+            or not full
+            or sum(counts) != self.count
+            or min(counts, default=1) < 1
+        ):
             raise SnapshotError(f"{name} holds numbers that cannot be")
         if not all(segment.name.startswith("rows") for segment in graph.segments):
             raise SnapshotError(f"{name} names a file that no snapshot has")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import faiss
@@ -29,6 +30,7 @@ class Reducer:
         self.scales = scales
         self.dimension = int(projection.shape[1])
         self._axes = np.ascontiguousarray(projection.T)
+        self._variances = (scales[self.dimension :] / 255) ** 2 / 12  # of what bytes lack, by axis
 
     @classmethod
     def learn(cls, directions: Vectors) -> Reducer:
@@ -53,6 +55,12 @@ class Reducer:
         two matrices rounds by a row's place, and takes threads that a search has no use for."""
         reduced: Vectors = np.vecdot(self._axes, direction)
         return reduced[np.newaxis]
+
+    def errors(self, reduced: Vectors) -> tuple[float, float]:
+        """What the inner products with one direction of length 1, reduced (1, d), err by: their
+        standard deviation for the bytes, and how much more is missing where a row equals it."""
+        deviation = math.sqrt(float(np.vecdot(self._variances, reduced[0] ** 2)))
+        return deviation, max(0.0, 1.0 - float(np.vecdot(reduced[0], reduced[0])))
 
     def codes(self) -> faiss.IndexScalarQuantizer:
         """An empty list of reduced directions in bytes, compared by inner product."""

@@ -9,19 +9,21 @@ import numpy as np
 from index.contract import Hits, Ids, Vectors
 from index.cosine import nearest, similarities
 from index.segments import Mask, Segment
+from index.threads import side_by_side
 
 SPARE = 32  # candidates fetched beyond k, so that a tie at k seldom needs a second look
+MANY_SEGMENTS = 8  # a quarter of a gigabyte, from which one query is worth every core
 
 
 def exact_hits(
     segments: Sequence[Segment], masks: Sequence[Mask], asked: Vectors, k: int
 ) -> list[Hits]:
     """The k nearest rows that the masks (count,) let pass to each direction asked (q, D)."""
-    scans = [
-        _scan(segment, mask, asked, k + SPARE)
-        for segment, mask in zip(segments, masks, strict=True)
-        if mask.any()
-    ]
+    some = [(one, mask) for one, mask in zip(segments, masks, strict=True) if mask.any()]
+    if len(asked) == 1 and len(some) >= MANY_SEGMENTS:
+        scans = side_by_side(lambda one: _scan(*one, asked, k + SPARE), some)
+    else:
+        scans = [_scan(*one, asked, k + SPARE) for one in some]
     if not scans:
         nothing = Hits(np.empty(0, np.int64), np.empty(0))
         return [nothing for _ in asked]

@@ -23,11 +23,10 @@ from pathlib import Path
 
 import numpy as np
 
-from index.candidates import SPARE
 from index.contract import Hits, Vectors
 from index.cosine import directions
 from index.gpu import Device, find_gpu
-from index.gpu_replica import GpuReplica
+from index.gpu_replica import SPARE, GpuReplica
 from index.graph_index import GraphIndex
 from scripts.index_benchmark.dataset import GENERATOR, Dataset, K
 from scripts.index_benchmark.measure import table

@@ -68,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     one = modes.add_parser("service", parents=[common], help="start, steady load, filters: HTTP")
     one.add_argument("--rate", type=float, default=100.0, help="requests a second")
     modes.add_parser("rebuild", parents=[common], help="from the database that `service` filled")
-    modes.add_parser("filters", parents=[common], help="selectivities, in process")
+    modes.add_parser(
+        "filters", parents=[common], help="selectivities and queries of all kinds, in process"
+    )
     one = modes.add_parser(
         "adds", parents=[common], help="searches beside imports and a rebuild, in process"
     )

@@ -217,12 +217,14 @@ class Columns:
 
     def _labelled_with(self, label: int) -> Mask:
         mask = np.zeros(self.count, np.bool_)
-        mask[self.label_slots[: self.label_count][self.labels[: self.label_count] == label]] = True
+        places = np.flatnonzero(self.labels[: self.label_count] == label)
+        mask[self.label_slots.take(places)] = True
         return mask
 
     def _ids(self, mask: Mask) -> Ids:
+        # A mask that half of the slots pass takes six times as long as the places that it has.
         # Nearly in order, as clips arrive: what this kind of sorting is fastest at.
-        return np.sort(self.fixed.ids[: self.count][mask], kind="stable")
+        return np.sort(self.fixed.ids.take(np.flatnonzero(mask)), kind="stable")
 
 
 def _append(column: NDArray[Any], more: NDArray[Any], count: int) -> NDArray[Any]:

@@ -43,7 +43,7 @@ def of(
     session: Session, clip_ids: Sequence[int], wanted: ClipFilter | None = None
 ) -> dict[int, ClipSummary]:
     """Those of the clips that exist, and match if a filter is given, by id."""
-    query = SUMMARIES.where(*conditions(wanted)) if wanted else SUMMARIES
+    query = SUMMARIES.where(*conditions(wanted, by_id=True)) if wanted else SUMMARIES
     connection = session.connection()
     found: dict[int, ClipSummary] = {}
     for start in range(0, len(clip_ids), CHUNK):

@@ -46,9 +46,13 @@ class Attributes:
         return np.sort(self.customer_order[begin : begin + count])
 
     def query_rows(self, kind: Kind) -> Ids:
-        """(QUERIES,) clips to ask with: at random, or, of the far ones, those at the anchor."""
+        """(QUERIES,) clips to ask with: at random, or those most similar to the anchor.
+
+        Not the anchor itself: the tags end where its own similarities do, so that thousands of
+        clips are as near as the best ten, and it is compared with all.
+        """
         if kind == "tag":
-            return self.far_order[-QUERIES:]
+            return self.far_order[-QUERIES - 1 : -1]
         return self.confidence_rank[:QUERIES].copy()
 
     def confidences(self) -> Vectors:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from index.build import Engine
 from index.contract import Ids
+from scripts.index_benchmark import unlike
 from scripts.index_benchmark.attributes import KINDS, QUERIES, Attributes, Kind, offered
 from scripts.index_benchmark.dataset import Dataset, K, first, similarities
 from scripts.index_benchmark.measure import (
@@ -32,8 +33,8 @@ LIBRARY: dict[Kind, str] = {"min_confidence": "at random", "tag": "far from the 
 
 
 def in_process(data: Dataset, seconds: float) -> None:
-    """The library's search without and with `allowed`, one thread; the query's own clip is kept
-    out."""
+    """The library's search without and with `allowed`, one thread, the query's own clip kept out;
+    then with queries unlike any clip."""
     print(machine() + "\n", flush=True)
     begun = time.perf_counter()
     index = built(data.base)
@@ -58,6 +59,7 @@ def in_process(data: Dataset, seconds: float) -> None:
             times = closed_loop(lambda one=ask: one, asked.tolist(), clients=1, seconds=seconds)  # type: ignore[misc]
             rows.append(_row(title, percent, through, similarity, answers, times))
     print(table(COLUMNS, rows))
+    print("\n" + unlike.in_process(data, index, seconds))
 
 
 def _unfiltered(data: Dataset, index: Engine, asked: Ids, seconds: float) -> list[str]:

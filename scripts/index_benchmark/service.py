@@ -60,7 +60,8 @@ class Service:
         model = model or model_for(data)
         self._database = directory / "data" / "emoseek.db"
         self.filled = self._make(directory, model, data.base)
-        shutil.rmtree(directory / "data" / "index")
+        if (directory / "data" / "index").exists():  # not where an earlier run was interrupted here
+            shutil.rmtree(directory / "data" / "index")
         first = self._run(directory, model)
         self.rebuilt = first.ready + self._settle(first, len(data.base))
         first.stop()

@@ -95,6 +95,7 @@ class Library(RuleBasedStateMachine):
     def look_around(self) -> None:
         self.search(3, 7, False)
         self.search_filtered(5, [1, 2], 0.5)
+        self.search_where_nothing_near_passes(5, 3, 0.5)
 
     def teardown(self) -> None:
         if hasattr(self, "directory"):
@@ -157,6 +158,20 @@ class Library(RuleBasedStateMachine):
         allowed = np.append(ids[self.draw.random(len(ids)) < share], 10**9)
         excluded = self.draw.permutation(ids)[:3]
         self.compare(self.pool[rows], k, allowed, excluded)
+
+    @rule(k=st.integers(1, 30), row=st.integers(0, 399), share=st.floats(0, 1))
+    def search_where_nothing_near_passes(self, k: int, row: int, share: float) -> None:
+        ids, directions = self.exact.directions_of(np.array(sorted(self.truth), np.int64))
+        asked = self.pool[row] - self.engine.mean
+        nearest_last = ids[np.argsort(directions @ asked, kind="stable")]
+        allowed = nearest_last[: int(share * len(ids))]
+        self.compare(self.pool[row : row + 1], k, allowed, None)
+
+    @rule(k=st.integers(1, 12), rows=st.lists(st.integers(0, 399), min_size=2, max_size=5))
+    def search_unlike_any(self, k: int, rows: list[int]) -> None:
+        """As with examples: the mean of some, less another."""
+        query = self.pool[rows[1:]].mean(axis=0) - self.pool[rows[0]] / 2
+        self.compare(query[np.newaxis], k, None, None)
 
     @rule(k=st.integers(1, 200))
     def search_exactly(self, k: int) -> None:

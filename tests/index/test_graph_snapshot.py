@@ -7,6 +7,7 @@ import numpy as np
 from killed import save_in_a_process_killed_at
 
 from index import snapshot
+from index.graph import Beam
 from index.graph_index import GraphIndex
 from index.row_files import RowFiles
 
@@ -20,6 +21,7 @@ def test_golden_snapshot_of_format_2_still_loads(tmp_path: Path) -> None:
     assert isinstance(index, GraphIndex)
     assert (read.build, read.count, read.built_on, len(index)) == (5, 22, 3, 20)
     assert index.mean.tolist() == [0.5, 0.25, 0, 0]
+    assert index.beam == Beam(64, 0.0)  # of when snapshots did not tell how near queries are
     found = set(index.ids().tolist())
     assert found == {7, 20, 30, 2**40, *range(101, 118)} - {105}
     query = np.array([[1.5, 0.25, 0, 0]], np.float32)
@@ -45,6 +47,7 @@ def test_a_killed_save_of_a_graph_leaves_the_old_or_the_new_one(tmp_path: Path) 
         make=RowFiles(first),
         segment_rows=16,
     )
+    index.beam = Beam(80, 0.75)
     snapshot.save(index, first, model_digest=MODEL, build=3)
     old, new = list(range(1, 71)), [i for i in range(1, 91) if i % 7]
     outcomes, line, finished = [], 1, False
@@ -57,6 +60,7 @@ def test_a_killed_save_of_a_graph_leaves_the_old_or_the_new_one(tmp_path: Path) 
         finished = save_in_a_process_killed_at(line, copy, directory, MODEL)
         loaded, read = snapshot.load(directory, model_digest=MODEL, dimension=DIMENSION)
         assert loaded.ids().tolist() == {3: old, 4: new}[read.build]
+        assert loaded.beam == index.beam
         outcomes.append(read.build)
         snapshot.save(loaded, directory, model_digest=MODEL, build=5)
         reread, _ = snapshot.load(directory, model_digest=MODEL, dimension=DIMENSION)

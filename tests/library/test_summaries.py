@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from sqlalchemy import event
 
-from app.domain import ClipFields
+from app.domain import ClipFields, ClipFilter
 from app.library import summaries as library_summaries
 from app.library.summaries import Summaries
 from app.store import Store, clips, models
@@ -123,3 +126,33 @@ def test_what_takes_much_memory_is_not_kept(
     for _ in range(2):
         assert len(rig.told(clip_id)[clip_id].tags) == 2
     assert len(rig.reads) == reads
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        ClipFilter(customer_id="customer"),
+        ClipFilter(emotions=("sad",)),
+        ClipFilter(call_id="call", agent_id="agent", file_sha256="0" * 64),
+        ClipFilter(since=NOON, until=NOON, min_confidence=0.1, tags=("a",)),
+    ],
+)
+def test_filtered_ones_are_looked_up_by_id(tmp_path: Path, wanted: ClipFilter) -> None:
+    """Half of all clips may be of one customer, or sad. (Postgres counts them.)"""
+    store = Store(f"sqlite:///{tmp_path / 'test.db'}")
+    store.migrate()
+    queries = []
+
+    def listen(_: object, __: object, statement: str, parameters: object, *___: object) -> None:
+        if "FROM clips" in statement:
+            queries.append((statement, parameters))
+
+    with store.read() as session:
+        connection = session.connection()
+        event.listen(connection, "before_cursor_execute", listen)
+        stored_summaries.of(session, list(range(1, 51)), wanted)
+        [(statement, parameters)] = queries
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+    store.close()
+    [how, *_] = [row[3] for row in plan if "clips USING" in row[3]]
+    assert "rowid" in how

@@ -1,0 +1,39 @@
+"""Threads of one search."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+import faiss
+
+THREADS: Final = int(faiss.omp_get_max_threads())
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+_pool: Final = ThreadPoolExecutor(THREADS, "search")
+
+
+@contextlib.contextmanager
+def omp_threads(count: int) -> Iterator[None]:
+    """FAISS takes as many threads of OpenMP's for what this one asks for. With 1, a search never
+    waits for another thread, for which one query has no use, where the cores are busy."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(count)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+def side_by_side(work: Callable[[_In], _Out], parts: Iterable[_In]) -> list[_Out]:
+    """The work of each part, in their order, on all cores: for what takes one of them long, and
+    FAISS leaves to one where there is one query."""
+
+    def alone(part: _In) -> _Out:
+        with omp_threads(1):
+            return work(part)
+
+    return list(_pool.map(alone, parts))
