@@ -85,8 +85,10 @@ class WantedVectors:
         return added, removed
 
     def _held(self, index: Engine) -> NDArray[np.int64]:
-        """Sorted ids of the clips that are in the index, or could not be."""
-        return np.union1d(index.ids(), np.array(sorted(self.unfit), np.int64))
+        """Different ids: of the clips that are in the index, or could not be."""
+        # np.union1d would hold the interpreter, for most of a second with a million ids.
+        ids, unfit = index.ids(), np.array(sorted(self.unfit), np.int64)
+        return np.concatenate([ids, unfit[~np.isin(unfit, ids)]]) if len(unfit) else ids
 
     def _finite(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
         finite = np.asarray(np.isfinite(vectors).all(axis=1))
