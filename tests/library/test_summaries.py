@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,20 @@ def test_what_takes_much_memory_is_not_kept(
     clip_id = rig.add(ClipFields("customer", "call", "agent", NOON, ("b", "a" + more * "a")))
     for _ in range(2):
         assert len(rig.told(clip_id)[clip_id].tags) == 2
+    assert len(rig.reads) == reads
+
+
+def test_what_is_kept_is_no_work_for_the_collector_of_garbage(rig: Rig) -> None:
+    clip_ids = [rig.add() for _ in range(200)]
+    rig.told(*clip_ids[:10])  # whatever else is kept of a first time
+    gc.collect()
+    before = len(gc.get_objects())
+    assert len(rig.told(*clip_ids)) == 200
+    for _ in range(2):  # the inner ones of nested tuples have to be left out first
+        gc.collect()
+    assert len(gc.get_objects()) < before + 50
+    reads = len(rig.reads)
+    assert rig.told(*clip_ids)[clip_ids[-1]].tags == ("a", "b")
     assert len(rig.reads) == reads
 
 
