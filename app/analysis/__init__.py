@@ -1,0 +1,1 @@
+"""Methods: arrays in, dataclasses out. They know neither the store nor HTTP."""
