@@ -67,8 +67,7 @@ def _narrowest(segments: Segments, room: int, graph: Graph, asked: Vectors) -> B
         beam = Beam(width, max(0.0, float(np.median(nearness(reduced, scores)))))
         candidates = Candidates(moment, room, in_graph, wanted, beam)
         found = 0
-        for one, its_lowest in zip(asked, lowest, strict=True):
-            hits = candidates.hits(one)
+        for hits, its_lowest in zip(candidates.hits(asked), lowest, strict=True):
             near = wanted if hits is None else (hits.similarities >= its_lowest - 1e-6).sum()
             found += min(wanted, int(near))
         recall = found / (wanted * len(asked))

@@ -142,8 +142,8 @@ class GpuReplica:
         segments, room = self.master.segments, self.master.room  # now: all rows found are there
         new = _of_new(segments, room, covered, asked, wanted)
         size = sum(segment.live_count for segment in segments)
-        found = []
-        for at, one in enumerate(asked):
+        chosen = []
+        for at in range(len(asked)):
             living = _living(segments, room, rows[at])
             its_scores = np.concatenate([scores[at][living], *(scores[at] for scores, _ in new)])
             its_rows = np.concatenate([rows[at][living], *(rows[at] for _, rows in new)])
@@ -151,8 +151,8 @@ class GpuReplica:
                 return None
             if len(its_rows) > k + SPARE:
                 its_rows = its_rows[np.argpartition(-its_scores, k + SPARE - 1)[: k + SPARE]]
-            found.append(nearest(*compared(segments, room, one, its_rows), k))
-        return found
+            chosen.append(its_rows)
+        return [nearest(*one, k) for one in compared(segments, room, asked, chosen)]
 
     def adjust(self) -> None:
         """Choose how many lists to look at, and how many queries a call must have, by measuring."""

@@ -21,12 +21,14 @@ LINKS: Final = 16  # to neighbours, of a row; twice as many on the ground level
 BUILD_BEAM: Final = 100
 MAX_BEAM: Final = 2048  # a wider one takes longer than looking at every row
 ALONE: Final = 100_000  # rows that one thread looks at as soon as several would
+SHARED: Final = 4  # queries: as many and more take all cores
 NEIGHBOURS: Final = 10  # by the last of which it is told how far from the rows a query lies
 WIDER: Final = 8  # power of the distance by which a beam widens, chosen by measurement
 WORTH: Final = 2  # times as wide: less is not worth a second look
 
 log = logging.getLogger(__name__)
 
+Look = tuple[Vectors, Ids]  # scores (n,), falling, and rows (n,), -1 where there are no more
 Bits = NDArray[np.uint8]  # (ceil(n / 8),), little-endian: which of n rows may be returned
 
 
@@ -88,8 +90,15 @@ class Graph:
         """Scores (q, beam), falling, and rows, -1 where there are no more, of the rows nearest to
         reduced directions asked (q, d), removed ones included."""
         parameters = faiss.SearchParametersHNSW(efSearch=beam)
-        scores, rows = self.faiss.search(asked, beam, params=parameters)
-        return scores, rows
+
+        def found(some: Vectors) -> tuple[Vectors, Ids]:
+            scores, rows = self.faiss.search(some, beam, params=parameters)
+            return scores, rows
+
+        if len(asked) < SHARED or THREADS == 1:
+            return found(asked)
+        parts = side_by_side(found, np.array_split(asked, min(THREADS, len(asked) // 2)))
+        return np.concatenate([one for one, _ in parts]), np.concatenate([one for _, one in parts])
 
     def scan(self, asked: Vectors, wanted: int, passing: Bits | None) -> tuple[Vectors, Ids]:
         """As `search`, `wanted` of the rows that pass, looking at all of these."""
@@ -145,22 +154,24 @@ class Beam:
 
     def search(
         self, graph: Graph, asked: Vectors, wanted: int, share: float = 1.0
-    ) -> tuple[Vectors, Ids] | None:
-        """As the graph, for one query (1, d), rows enough that about `wanted` are of the `share` of
-        them that pass; None where looking at every row is faster, or the links lead to too few."""
+    ) -> list[Look | None]:
+        """As the graph, for each query (q, d) scores (n,) and rows (n,), enough that about `wanted`
+        are of the `share` of them that pass; None where looking at every row is faster, or the
+        links lead to too few."""
         width = max(self.width, wanted) / max(share, 1e-9)
         if width > MAX_BEAM:
-            return None
-        found = graph.search(asked, math.ceil(width))
-        if found[1][0, -1] < 0 and found[1].shape[1] < graph.covered:
-            return None
-        if not self.usual:
-            return found
-        near = float(nearness(asked, found[0])[0])
-        times = (self.usual / near) ** WIDER if near > 0 else math.inf
-        if times < WORTH:
-            return found
-        return None if times > 1e9 else Beam(math.ceil(times * width)).search(graph, asked, wanted)
+            return [None] * len(asked)
+        scores, rows = graph.search(asked, math.ceil(width))
+        enough = rows[:, -1] >= 0 if rows.shape[1] < graph.covered else np.ones(len(rows), np.bool_)
+        looks = zip(scores, rows, strict=True)
+        found = [one if told else None for one, told in zip(looks, enough, strict=True)]
+        if self.usual:
+            for at, near in enumerate(nearness(asked, scores).tolist()):
+                times = (self.usual / near) ** WIDER if near > 0 else math.inf
+                if times >= WORTH and found[at] is not None:
+                    wider = Beam(math.ceil(min(times, 1e9) * width))
+                    [found[at]] = wider.search(graph, asked[at : at + 1], wanted)
+        return found
 
 
 def nearness(asked: Vectors, scores: Vectors) -> Vectors:

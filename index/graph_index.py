@@ -41,6 +41,7 @@ from index.segments import (
 from index.threads import omp_threads
 
 OPEN: Final = 512  # new rows compared in full, before they are reduced together
+TOGETHER: Final = 64  # queries; more at once take memory only
 TAIL: Final = 16_384  # rows outside the graph from which it is worth extending
 
 
@@ -268,7 +269,8 @@ class GraphIndex:
             return _exact_hits(moment, masks, asked, k)
         candidates = Candidates(moment, self._room, masks, k, self.beam)
         with omp_threads(1):
-            found = [candidates.hits(one) for one in asked]
+            parts = (asked[at : at + TOGETHER] for at in range(0, len(asked), TOGETHER))
+            found = [hits for part in parts for hits in candidates.hits(part)]
         answers = {
             at: hits
             for at, hits in enumerate(found)

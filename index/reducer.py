@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 import faiss
@@ -50,17 +49,20 @@ class Reducer:
         """(n, D) → (n, d) float32."""
         return directions @ self.projection
 
-    def one(self, direction: Vectors) -> Vectors:
-        """(D,) → (1, d): the same whatever else is asked for at the time, where the product of
-        two matrices rounds by a row's place, and takes threads that a search has no use for."""
-        reduced: Vectors = np.vecdot(self._axes, direction)
-        return reduced[np.newaxis]
+    def each(self, directions: Vectors) -> Vectors:
+        """(q, D) → (q, d): each the same whatever else is asked for at the time, where the product
+        of two matrices rounds by a row's place, and takes threads that a search has no use for."""
+        reduced: Vectors = np.vecdot(directions[:, np.newaxis], self._axes)
+        return reduced
 
-    def errors(self, reduced: Vectors) -> tuple[float, float]:
-        """What the inner products with one direction of length 1, reduced (1, d), err by: their
-        standard deviation for the bytes, and how much more is missing where a row equals it."""
-        deviation = math.sqrt(float(np.vecdot(self._variances, reduced[0] ** 2)))
-        return deviation, max(0.0, 1.0 - float(np.vecdot(reduced[0], reduced[0])))
+    def errors(self, reduced: Vectors) -> tuple[Vectors, Vectors]:
+        """What the inner products with directions of length 1, reduced (q, d), err by: their
+        standard deviations (q,) for the bytes, and how much more is missing (q,) where a row equals
+        one."""
+        squares = reduced**2
+        return np.sqrt(np.vecdot(squares, self._variances)), np.maximum(
+            0.0, 1.0 - squares.sum(axis=1)
+        )
 
     def codes(self) -> faiss.IndexScalarQuantizer:
         """An empty list of reduced directions in bytes, compared by inner product."""

@@ -19,6 +19,7 @@ from index.cosine import blocks, directions
 Mask = NDArray[np.bool_]
 
 SEGMENT_BYTES = 32 << 20  # of rows in a full segment; scan speed is flat from 4 to 64 MiB
+FEW_ROWS = 64  # ids whose rows are looked for one by one
 FEW = 12  # ids that are looked for faster one by one
 SPREAD = 8  # ids that lie within so many times their number are looked up in a table
 _LOOSE = 0.75  # a segment with fewer live rows than this share of its room is packed anew
@@ -140,6 +141,14 @@ class Segment:
         gone: Mask = ~self.live & (self.ids != 0)
         return gone
 
+    def row_of(self, id: int) -> int | None:
+        """The live row of this id, if it has one."""
+        row = bisect_left(self.ids, id)  # where ids rise, as they mostly do
+        if row < self.count and self.row_ids[row] == id and self.written_live[row]:
+            return row
+        rows = np.flatnonzero(self.live & (self.ids == id))
+        return int(rows[0]) if len(rows) else None
+
     def live_rows(self) -> Vectors:
         """(live_count, D), a view where nothing was removed."""
         if self.live_count == self.count:
@@ -187,6 +196,8 @@ def stored_among(segments: Segments, ids: Ids) -> Ids:
 
 def rows_of(segments: Segments, ids: Ids, dimension: int) -> tuple[Ids, Vectors]:
     """Those of these ids that live rows have, ascending (m,), and the rows (m, dimension)."""
+    if len(ids) <= FEW_ROWS:
+        return _few_rows_of(segments, sorted(set(ids.tolist())), dimension)
     found = [np.empty(0, np.int64)]
     rows = [np.empty((0, dimension), np.float32)]
     for at, mask in places_of(segments, ids):
@@ -196,6 +207,22 @@ def rows_of(segments: Segments, ids: Ids, dimension: int) -> tuple[Ids, Vectors]
     joined = np.concatenate(found)
     order = np.argsort(joined, kind="stable")
     return joined[order], np.concatenate(rows)[order]
+
+
+def _few_rows_of(segments: Segments, ordered: list[int], dimension: int) -> tuple[Ids, Vectors]:
+    """As `rows_of`, without letting another thread have the interpreter at each segment."""
+    found: dict[int, Vectors] = {}
+    for segment in segments:
+        for id in ordered[
+            bisect_left(ordered, segment.lowest) : bisect_right(ordered, segment.highest)
+        ]:
+            if (row := segment.row_of(id)) is not None:
+                found[id] = segment.rows[row]
+    ids = [id for id in ordered if id in found]
+    rows = np.empty((len(ids), dimension), np.float32)
+    for place, id in enumerate(ids):
+        rows[place] = found[id]
+    return np.array(ids, np.int64), rows
 
 
 def removed(segments: Segments, ids: Ids) -> Segments:

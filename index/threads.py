@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
@@ -28,12 +28,14 @@ def omp_threads(count: int) -> Iterator[None]:
         faiss.omp_set_num_threads(before)
 
 
-def side_by_side(work: Callable[[_In], _Out], parts: Iterable[_In]) -> list[_Out]:
-    """The work of each part, in their order, on all cores: for what takes one of them long, and
-    FAISS leaves to one where there is one query."""
+def side_by_side(work: Callable[[_In], _Out], parts: Sequence[_In]) -> list[_Out]:
+    """The work of each part (at least one), in their order, on all cores: for what takes one of
+    them long, and FAISS leaves to one where there is one query."""
 
     def alone(part: _In) -> _Out:
         with omp_threads(1):
             return work(part)
 
-    return list(_pool.map(alone, parts))
+    first, *others = parts
+    waited_for = [_pool.submit(alone, part) for part in others]
+    return [alone(first), *(one.result() for one in waited_for)]

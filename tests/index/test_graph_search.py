@@ -125,3 +125,39 @@ def test_removed_rows_around_a_query_hide_nothing(voices: Vectors) -> None:
     assert recall(built, asked) >= 0.99
     built.erase()
     assert recall(built, asked) >= 0.99
+
+
+@pytest.mark.parametrize("allowed", [None, np.arange(1, N, 3)])
+def test_what_is_found_does_not_depend_on_who_asks_at_the_same_time(
+    voices: Vectors, allowed: Ids | None
+) -> None:
+    """Among them queries unlike any clip, and rows in the graph, reduced only, and in full."""
+    built = graph_of(voices[:-900])
+    built.add(np.arange(N - 899, N + 1), voices[-900:])
+    rng = np.random.default_rng(7)
+    [_, some] = built.directions_of(np.arange(1, N + 1, 700))
+    unlike = rng.standard_normal((4, DIMENSION)).astype(np.float32)
+    asked = directions(np.concatenate([some, unlike, some[:5] + some[5:10]]), built.mean)
+    together = built.search_directions(asked, K, allowed=allowed)
+    for one, hits in zip(asked, together, strict=True):
+        [alone] = built.search_directions(one[np.newaxis], K, allowed=allowed)
+        np.testing.assert_array_equal(hits.ids, alone.ids)
+        np.testing.assert_array_equal(hits.similarities, alone.similarities)
+
+
+@pytest.mark.parametrize("asked", [3, 100])  # few are looked up one by one
+def test_directions_of_ids_that_do_not_rise(voices: Vectors, asked: int) -> None:
+    rng = np.random.default_rng(11)
+    ids = rng.permutation(3 * N)[:N] + 1
+    mean = np.zeros(DIMENSION, np.float32)
+    built = GraphIndex.build(mean, [(ids, voices)], segment_rows=1000)
+    built.remove(ids[:50])
+    built.add(ids[:25], voices[:25])
+    rows = directions(voices, mean)
+    wanted = np.concatenate([ids[:asked], ids[:asked], rng.integers(1, 3 * N, 5)])
+    expected = {int(id): row for id, row in zip(ids, rows, strict=True) if id in wanted}
+    for id in ids[25:50]:
+        expected.pop(int(id), None)
+    found, directions_found = built.directions_of(wanted)
+    assert found.tolist() == sorted(expected)
+    np.testing.assert_array_equal(directions_found, [expected[one] for one in sorted(expected)])
