@@ -70,6 +70,12 @@ class VectorIndex(Protocol):
             InvalidIds: the ids are not whole numbers.
         """
 
+    def direction_of(self, id: int) -> Vectors | None:
+        """The direction (D,) of this id, None where it is not stored; the fastest way for a few.
+
+        Not to be written to.
+        """
+
     def add(self, ids: Ids, vectors: Vectors) -> None:
         """Store embeddings as the model gave them: ids (n,) >= 1, vectors (n, D).
 

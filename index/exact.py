@@ -49,6 +49,9 @@ class ExactIndex:
             known = np.array(sorted(found), np.int64)
             return known, self._rows(known)
 
+    def direction_of(self, id: int) -> Vectors | None:
+        return self._direction_of.get(id)
+
     def add(self, ids: Ids, vectors: Vectors) -> None:
         vectors = checked_vectors(vectors, self.dimension)
         new = dict(

@@ -25,6 +25,7 @@ from index.segments import (
     packed,
     passing,
     removed,
+    row_of,
     rows_of,
     rows_of_segment,
     stored_among,
@@ -77,6 +78,9 @@ class FlatIndex:
 
     def directions_of(self, ids: Ids) -> tuple[Ids, Vectors]:
         return rows_of(self._segments, checked_ids(ids), self.dimension)
+
+    def direction_of(self, id: int) -> Vectors | None:
+        return row_of(self._segments, id)
 
     def add(self, ids: Ids, vectors: Vectors) -> None:
         vectors = checked_vectors(vectors, self.dimension)

@@ -33,6 +33,7 @@ from index.segments import (
     new_rows,
     passing,
     removed,
+    row_of,
     rows_between,
     rows_of,
     rows_of_segment,
@@ -169,6 +170,9 @@ class GraphIndex:
 
     def directions_of(self, ids: Ids) -> tuple[Ids, Vectors]:
         return rows_of(self._moment.segments, checked_ids(ids), self.dimension)
+
+    def direction_of(self, id: int) -> Vectors | None:
+        return row_of(self._moment.segments, id)
 
     def add(self, ids: Ids, vectors: Vectors) -> None:
         vectors = checked_vectors(vectors, self.dimension)

@@ -19,7 +19,6 @@ from index.cosine import blocks, directions
 Mask = NDArray[np.bool_]
 
 SEGMENT_BYTES = 32 << 20  # of rows in a full segment; scan speed is flat from 4 to 64 MiB
-FEW_ROWS = 64  # ids whose rows are looked for one by one
 FEW = 12  # ids that are looked for faster one by one
 SPREAD = 8  # ids that lie within so many times their number are looked up in a table
 _LOOSE = 0.75  # a segment with fewer live rows than this share of its room is packed anew
@@ -196,8 +195,6 @@ def stored_among(segments: Segments, ids: Ids) -> Ids:
 
 def rows_of(segments: Segments, ids: Ids, dimension: int) -> tuple[Ids, Vectors]:
     """Those of these ids that live rows have, ascending (m,), and the rows (m, dimension)."""
-    if len(ids) <= FEW_ROWS:
-        return _few_rows_of(segments, sorted(set(ids.tolist())), dimension)
     found = [np.empty(0, np.int64)]
     rows = [np.empty((0, dimension), np.float32)]
     for at, mask in places_of(segments, ids):
@@ -209,20 +206,13 @@ def rows_of(segments: Segments, ids: Ids, dimension: int) -> tuple[Ids, Vectors]
     return joined[order], np.concatenate(rows)[order]
 
 
-def _few_rows_of(segments: Segments, ordered: list[int], dimension: int) -> tuple[Ids, Vectors]:
-    """As `rows_of`, without letting another thread have the interpreter at each segment."""
-    found: dict[int, Vectors] = {}
+def row_of(segments: Segments, id: int) -> Vectors | None:
+    """The live row (D,) of this id, found without letting another thread have the interpreter."""
     for segment in segments:
-        for id in ordered[
-            bisect_left(ordered, segment.lowest) : bisect_right(ordered, segment.highest)
-        ]:
-            if (row := segment.row_of(id)) is not None:
-                found[id] = segment.rows[row]
-    ids = [id for id in ordered if id in found]
-    rows = np.empty((len(ids), dimension), np.float32)
-    for place, id in enumerate(ids):
-        rows[place] = found[id]
-    return np.array(ids, np.int64), rows
+        if segment.lowest <= id <= segment.highest and (row := segment.row_of(id)) is not None:
+            found: Vectors = segment.rows[row]
+            return found
+    return None
 
 
 def removed(segments: Segments, ids: Ids) -> Segments:

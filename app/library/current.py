@@ -33,8 +33,8 @@ class Current:
 
     def directions_of(self, clip_ids: Sequence[int]) -> dict[int, NDArray[np.float32]]:
         """The (D,) directions of those of the clips that it holds."""
-        ids, found = self.index.directions_of(np.array(clip_ids, np.int64))
-        return dict(zip(ids.tolist(), found, strict=True))
+        asked = ((clip_id, self.index.direction_of(clip_id)) for clip_id in clip_ids)
+        return {clip_id: found for clip_id, found in asked if found is not None}
 
     def search(
         self,

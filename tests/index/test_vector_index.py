@@ -119,6 +119,11 @@ def test_directions_are_given_for_ids_in_any_form(make: Make) -> None:
         for one, row in zip(found.tolist(), rows, strict=True):
             [expected] = directions(vectors[ids == one], mean)
             assert row.tobytes() == expected.tobytes()
+            alone = some.direction_of(one)
+            assert alone is not None
+            assert alone.tobytes() == expected.tobytes()
+    for gone in (2, 9, -3, 10**25):
+        assert some.direction_of(gone) is None
     with pytest.raises(InvalidIds):
         some.directions_of(np.array([1.5]))
 
