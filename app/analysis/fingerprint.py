@@ -9,7 +9,7 @@ leave most of the bits as they are; between recordings they are as good as indep
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -155,7 +155,6 @@ def _worse_part(one: Fingerprint, other: Fingerprint, shift: int) -> float:
     return float(np.quantile([part.mean() for part in parts], WORST))
 
 
-def agreements(one: Fingerprint, others: Sequence[Fingerprint]) -> list[float]:
-    """`Comparison.agreement` with each."""
-    comparison = Comparison(one)
-    return [comparison.agreement(other) for other in others]
+def agreement(one: Fingerprint, other: Fingerprint) -> float:
+    """`Comparison.agreement`, of a single pair."""
+    return Comparison(one).agreement(other)
