@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 Ids = NDArray[np.int64]
+
+
+def as_pairs(pairs: Iterable[tuple[int, ...]]) -> Ids:
+    """(n, 2) of n pairs of ids."""
+    return np.array(list(pairs), np.int64).reshape(-1, 2)
 
 
 def groups(linked: Ids, apart: Ids) -> list[Ids]:
@@ -40,11 +47,24 @@ def groups(linked: Ids, apart: Ids) -> list[Ids]:
     return sorted(found, key=lambda part: int(part[0]))
 
 
+def holding(groups: Sequence[Ids], pairs: Ids) -> list[Ids]:
+    """Those of the groups that have both clips of one of the pairs (n, 2)."""
+    if not groups:
+        return []
+    ids = np.concatenate(groups)
+    numbers = np.repeat(np.arange(len(groups)), [len(its) for its in groups])
+    order = np.argsort(ids)
+    places = _places(ids[order], pairs)
+    low, high = numbers[order][places].T
+    return [groups[number] for number in np.unique(low[low == high])]
+
+
 def _places(ids: Ids, pairs: Ids) -> Ids:
     """(m', 2) positions in `ids` of the pairs that have both of their clips there."""
     pairs = pairs.reshape(-1, 2)
     at = np.searchsorted(ids, pairs).clip(max=len(ids) - 1)
-    return at[(ids[at] == pairs).all(axis=1)]
+    places: Ids = at[(ids[at] == pairs).all(axis=1)]
+    return places
 
 
 def _components(ends: Ids, count: int) -> NDArray[np.int32]:

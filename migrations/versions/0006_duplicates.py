@@ -11,7 +11,7 @@ depends_on = None
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
-def _clip(name: str, table: str) -> list[sa.SchemaItem]:
+def _clip(name: str, table: str) -> list[sa.schema.SchemaItem]:
     key = sa.ForeignKeyConstraint(
         [name], ["clips.id"], name=op.f(f"fk_{table}_{name}"), ondelete="CASCADE"
     )

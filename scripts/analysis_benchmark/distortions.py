@@ -103,11 +103,13 @@ def noisy(waveform: Waveform) -> Waveform:
     power = float(np.mean(np.square(waveform, dtype=np.float64)))
     deviation = np.sqrt(power * 10 ** (-NOISE_DB / 10))
     noise = np.random.default_rng(len(waveform)).standard_normal(len(waveform)) * deviation
-    return (waveform + noise).astype(np.float32)
+    mixed: Waveform = (waveform + noise).astype(np.float32)
+    return mixed
 
 
 def _rounded(waveform: Samples) -> Waveform:
-    return (np.rint(waveform.clip(-1, 1) * 32767) / 32767).astype(np.float32)
+    rounded: Waveform = (np.rint(waveform.clip(-1, 1) * 32767) / 32767).astype(np.float32)
+    return rounded
 
 
 DISTORTIONS: Final[dict[str, Callable[[Waveform], Waveform]]] = {

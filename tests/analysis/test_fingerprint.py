@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.analysis.fingerprint import FEWEST, OVERLAP, PART, WORST, Fingerprint, agreement
+from app.analysis.fingerprint import (
+    FEWEST,
+    LAGS,
+    OVERLAP,
+    PART,
+    WORST,
+    Fingerprint,
+    agreement,
+)
 from app.analysis.fingerprint import fingerprint as fingerprint_of
 from app.audio import decode
 from app.domain import Waveform
@@ -36,6 +44,28 @@ def test_a_distorted_copy_agrees(takes: list[Waveform], name: str) -> None:
     for waveform in takes:
         copy = fingerprint_of(DISTORTIONS[name](waveform))
         assert agreement(fingerprint_of(waveform), copy) > 0.5
+
+
+def test_a_distorted_copy_has_the_nearest_descriptor(takes: list[Waveform]) -> None:
+    originals = np.array([fingerprint_of(waveform).descriptor() for waveform in takes])
+    mean = originals.mean(axis=0)
+    for place, waveform in enumerate(takes):
+        for distort in DISTORTIONS.values():
+            copy = fingerprint_of(distort(waveform)).descriptor() - mean
+            lengths = np.linalg.norm(originals - mean, axis=1) * np.linalg.norm(copy)
+            assert np.argmax((originals - mean) @ copy / lengths) == place
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 40))
+def test_a_descriptor_is_how_often_bits_are_the_same_later(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    one = Fingerprint(rng.integers(0, 2**32, count, np.uint32), rng.random(count) < 0.7)
+    found = one.descriptor().reshape(len(LAGS), 32)
+    for row, lag in zip(found, LAGS, strict=True):
+        frames = [t for t in range(count - lag) if one.heard[t] and one.heard[t + lag]]
+        for bit in range(32):
+            same = [int(one.bits[t] ^ one.bits[t + lag]) >> bit & 1 == 0 for t in frames]
+            assert row[bit] == pytest.approx(2 * np.mean(same) - 1 if same else 0, abs=1e-6)
 
 
 def test_others_of_the_same_words_do_not(takes: list[Waveform]) -> None:

@@ -27,7 +27,9 @@ def test_without_anything_to_keep_apart_they_are_what_links_reach(
     for one, other in linked:
         both = reached[one] | reached[other]
         reached |= dict.fromkeys(both, both)
-    assert found(linked, []) == sorted({tuple(sorted(its)): sorted(its) for its in reached.values()}.values())
+    assert found(linked, []) == sorted(
+        {tuple(sorted(its)): sorted(its) for its in reached.values()}.values()
+    )
 
 
 @given(PAIRS, PAIRS)
