@@ -115,23 +115,22 @@ def _energies(waveform: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         last = min(first + FRAMES, count)
         samples = np.asarray(waveform[first * HOP : (last - 1) * HOP + WINDOW], np.float32)
         frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP]
-        spectra = fft.rfft(frames * _HANN, axis=1)
-        yield (np.square(spectra.real) + np.square(spectra.imag)) @ _FILTERS
-
-
-def _filters() -> NDArray[np.float32]:
-    """(WINDOW / 2 + 1, BANDS) rectangles between edges at equal ratios; bins at an edge count in
-    part for both sides."""
-    edges = np.geomspace(LOWEST, HIGHEST, BANDS + 1)
-    width = SAMPLE_RATE / WINDOW
-    starts = (np.arange(WINDOW // 2 + 1)[:, np.newaxis] - 0.5) * width
-    overlap = np.minimum(starts + width, edges[1:]) - np.maximum(starts, edges[:-1])
-    shares: NDArray[np.float32] = (overlap.clip(min=0) / width).astype(np.float32)
-    return shares
+        spectra = fft.rfft(frames * _HANN, axis=1)[:, _FIRST_BIN:_PAST_BIN]
+        # A product with a matrix of filters would wake BLAS's threads, which then wait for more
+        # in a loop, on cores that the encoder has.
+        below = np.zeros((len(spectra), spectra.shape[1] + 1))
+        np.cumsum(np.square(spectra.real) + np.square(spectra.imag), axis=1, out=below[:, 1:])
+        at_edges = below[:, _BINS] * (1 - _PARTS) + below[:, _BINS + 1] * _PARTS
+        yield np.diff(at_edges, axis=1).astype(np.float32)
 
 
 _HANN: Final = np.hanning(WINDOW).astype(np.float32)
-_FILTERS: Final = _filters()
+# Bands have edges at equal ratios; of a bin at an edge a part counts for both sides.
+_EDGES: Final = np.geomspace(LOWEST, HIGHEST, BANDS + 1) * WINDOW / SAMPLE_RATE + 0.5  # in bins
+_FIRST_BIN: Final = int(_EDGES[0])
+_PAST_BIN: Final = int(_EDGES[-1]) + 1
+_BINS: Final = (_EDGES - _FIRST_BIN).astype(np.int64)
+_PARTS: Final = _EDGES - _EDGES.astype(np.int64)
 
 
 class Comparison:
