@@ -156,7 +156,8 @@ class Comparison:
         agreeing, compared = fft.irfft(
             np.stack([crossed[:-1].sum(axis=0), crossed[-1]]), length, axis=1
         )
-        enough = compared > needed - 0.5
+        compared = np.rint(compared)
+        enough = compared >= needed
         if not enough.any():
             return 0.0
         shift = int(np.argmax(np.where(enough, agreeing / np.maximum(compared, 1), -np.inf)))
