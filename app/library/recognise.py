@@ -65,6 +65,7 @@ class _Heard:
     audio_key: str | None
     fingerprint: Fingerprint
     copies: dict[int, float]  # clips that are the same recording, and how far they agree
+    added: int  # recordings, before these were asked for
 
 
 def recognise(library: Library, posted: Posted) -> Answer:
@@ -149,9 +150,14 @@ def _keep(
         library.filters.add(clip_id, one.new, removals=removals[1])
     if posted.index:
         _index(spaces, heard, clip_ids, answer, removals[0])
-        for one, clip_id in zip(heard, clip_ids, strict=True):
-            descriptor = one.fingerprint.descriptor()
-            library.recordings.index.add(clip_id, descriptor, removals=prints_removed)
+    for one, clip_id in zip(heard, clip_ids, strict=True):
+        library.recordings.settle(
+            clip_id,
+            one.fingerprint,
+            indexed=posted.index,
+            added=one.added,
+            removals=prints_removed,
+        )
     return answer
 
 
@@ -200,6 +206,7 @@ def _write_files(
             embedding = recognised.recognition.embedding
     audio_sha256, warnings = samples_sha256(waveform), _all_warnings(posted, audio, waveform)
     printed = fingerprint(waveform)
+    added = library.recordings.added
     copies = library.recordings.copies(printed)
     posted.flow.check()
     result_dir = library.result_dirs.create(waveform, embedding)
@@ -227,7 +234,7 @@ def _write_files(
         warnings=warnings,
     )
     other = beside[0].recognition if beside else None
-    return _Heard(new, recognised, other, result_dir, audio_key, printed, copies)
+    return _Heard(new, recognised, other, result_dir, audio_key, printed, copies, added)
 
 
 def _all_warnings(posted: Posted, audio: Audio, waveform: Waveform) -> tuple[str, ...]:

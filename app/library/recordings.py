@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+from collections import deque
 from typing import Final
 
 from app.analysis.fingerprint import (
@@ -31,6 +32,7 @@ MODEL: Final = ModelInfo(NAME, hashlib.sha256(NAME.encode()).hexdigest(), DESCRI
 NEAREST: Final = 32  # clips whose fingerprints are compared, at most
 SIMILAR: Final = 0.25  # cosine of descriptors, from which on they are
 SAME: Final = 0.42  # agreement of fingerprints, from which on two are the same recording
+NEWEST: Final = 256  # clips that were added last, which others may not have seen
 AT_ONCE: Final = 64  # clips that are caught up with
 LONGEST: Final = 86_400.0  # seconds; whatever was kept was accepted once
 
@@ -46,6 +48,10 @@ class Recordings:
         self._store = store
         self._kept_audio = kept_audio
         self._groups = groups
+        self._adding = threading.Lock()
+        self._added = 0  # so far
+        self._newest: deque[tuple[int, Fingerprint]] = deque(maxlen=NEWEST)  # of these
+        self._settled: set[int] = set()  # clips that were compared with all before them
         self._stopping = threading.Event()
         self._unreadable: set[int] = set()  # clips whose kept audio cannot be decoded
         with store.write() as session:
@@ -79,6 +85,43 @@ class Recordings:
         """Store the fingerprint of a clip; the index is told after the commit."""
         duplicates.add_fingerprint(session, self.model_row, clip_id, one.packed(), one.descriptor())
 
+    @property
+    def added(self) -> int:
+        """How many clips were added so far, for `settle`."""
+        return self._added
+
+    def settle(
+        self, clip_id: int, one: Fingerprint, *, indexed: bool, added: int, removals: int
+    ) -> None:
+        """Have a committed clip found from now on, if it is to be indexed, and compare it with
+        those that were committed while it was on its way. Never raises: what fails is made up for.
+
+        Args:
+            added: before `copies` was asked for it.
+            removals: as in LiveIndex.add.
+        """
+        try:
+            if indexed:
+                self.index.add(clip_id, one.descriptor(), removals=removals)
+            with self._adding:
+                missed = self._added - added
+                others, all_known = list(self._newest), missed <= len(self._newest)
+                if indexed:
+                    self._added += 1
+                    self._newest.append((clip_id, one))
+            comparison = Comparison(one)
+            others = others[len(others) - missed :] if all_known else []
+            agreements = {other: comparison.agreement(its) for other, its in others}
+            copies = {other: its for other, its in agreements.items() if its >= SAME}
+            if copies:
+                with self._store.write() as session:
+                    duplicates.add_pairs(session, pairs_of(clip_id, copies))
+                self._groups.changed()
+            if all_known:
+                self._settled.add(clip_id)
+        except Exception:
+            log.exception("Clip %d is compared with others later.", clip_id)
+
     def stop(self) -> None:
         """Give up what is under way."""
         self._stopping.set()
@@ -95,7 +138,8 @@ class Recordings:
     def _compare_some(self) -> bool:
         with self._store.read() as session:
             clip_ids = duplicates.not_compared(session, AT_ONCE)
-            stored = duplicates.fingerprints(session, clip_ids)
+            left = [clip_id for clip_id in clip_ids if clip_id not in self._settled]
+            stored = duplicates.fingerprints(session, left)
         pairs = [
             pair
             for clip_id, packed in stored.items()
@@ -105,6 +149,7 @@ class Recordings:
             with self._store.write() as session:
                 duplicates.add_pairs(session, pairs)
                 duplicates.set_compared(session, clip_ids)
+            self._settled.difference_update(clip_ids)
             if pairs:
                 self._groups.changed()
         return len(clip_ids) == AT_ONCE
