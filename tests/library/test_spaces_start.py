@@ -41,7 +41,7 @@ class TestStart:
         assert [rig.indexed(space) for space in library.spaces] == [ids, ids]
         assert rig.scores(library) == now
         kept = {path.name for path in (library.settings.data_dir / "index").iterdir()}
-        assert kept == {digest[:16] for digest in digests}
+        assert kept == {digest[:16] for digest in (*digests, recordings.MODEL.digest)}
         rig.post(library, 4)
         library.roles.switch()
         assert library.recogniser.info.id == BUNDLED_ID
