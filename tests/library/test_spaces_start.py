@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from app.errors import ModelError, SettingsError
+from app.library import recordings
 from app.recogniser import Source, is_pinned
 from app.recogniser.sources import BUNDLED_ID
 from tests.conftest import ROOT
