@@ -111,7 +111,7 @@ def facets(
 @router.get("/{clip_id}", responses=responses(404), summary="One clip")
 def get_clip(clip_id: ClipId, library: Library = Depends(library_of)) -> ClipDetail:
     clip = library.clip(clip_id)
-    return ClipDetail.with_duplicate(clip, clip_id in library.index, library.same_file(clip))
+    return ClipDetail.with_duplicate(clip, clip_id in library.index, library.duplicate_of(clip))
 
 
 class AudioFile(FileResponse):
@@ -183,7 +183,7 @@ def change_clip(
     if "metadata" in given:
         given["metadata"] = check_metadata(given["metadata"] or {})
     clip = library.change(clip_id, given)
-    return ClipDetail.with_duplicate(clip, clip_id in library.index, library.same_file(clip))
+    return ClipDetail.with_duplicate(clip, clip_id in library.index, library.duplicate_of(clip))
 
 
 @router.delete("/{clip_id}", status_code=204, responses=responses(404), summary="Delete a clip")

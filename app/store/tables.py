@@ -178,6 +178,51 @@ class RecognitionRow(ScoreColumns, Base):
     )
 
 
+class FingerprintRow(Base):
+    """What tells a clip's recording from others, as `app.analysis.fingerprint` packs it."""
+
+    __tablename__ = "fingerprints"
+
+    clip_id: Mapped[int] = mapped_column(
+        Id, ForeignKey("clips.id", ondelete="CASCADE"), primary_key=True
+    )
+    packed: Mapped[bytes] = mapped_column(LargeBinary)
+    # Whether it was compared with all clips that were committed before it, also those that were
+    # on their way beside it.
+    compared: Mapped[bool] = mapped_column(index=True)
+
+
+class DuplicatePairRow(Base):
+    """Two clips found to be duplicates by what is heard in them; those with the same hash are
+    found by it."""
+
+    __tablename__ = "duplicate_pairs"
+
+    low_id: Mapped[int] = mapped_column(
+        Id, ForeignKey("clips.id", ondelete="CASCADE"), primary_key=True
+    )
+    high_id: Mapped[int] = mapped_column(
+        Id, ForeignKey("clips.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    similarity: Mapped[float] = mapped_column(Float(53))
+
+
+class DuplicateDecisionRow(Base):
+    """What somebody said of two clips, for as long as both exist."""
+
+    __tablename__ = "duplicate_decisions"
+
+    low_id: Mapped[int] = mapped_column(
+        Id, ForeignKey("clips.id", ondelete="CASCADE"), primary_key=True
+    )
+    high_id: Mapped[int] = mapped_column(
+        Id, ForeignKey("clips.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    decision: Mapped[str] = mapped_column(String(7))
+    decided_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+
+
 class ImportRow(Base):
     """A file of vectors or a result directory that is being or was imported: `done` changes in
     the transaction that stores the rows, so that none is stored twice."""
