@@ -225,7 +225,7 @@ class _Links:
         nearest = sorted(own, key=lambda piece: (distances[piece], piece))[:CANDIDATES]
         if same is not None and same not in nearest:
             nearest[-1] = same
-        best, least = [], 0.5 * min((distances[piece] for piece in nearest), default=0.0)
+        best, least = [], np.inf
         for count in range(2, MOST_PARTS + 1):
             for group in itertools.combinations(sorted(nearest), count):
                 if same is not None and same not in group:
@@ -240,8 +240,7 @@ class _Links:
                     shares.min() >= PART
                     and (far <= BEYOND_CHANCE * chance + MOVED * bounds).all()
                     and far.min() > BEYOND_CHANCE * chance
-                    and off <= max(least, BEYOND_CHANCE * chance)
-                    and off <= SAME_CENTRE * far.min()
+                    and off <= min(least, SAME_CENTRE * far.min())
                 ):
                     best, least = list(group), off
             if best:

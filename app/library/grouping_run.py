@@ -132,8 +132,7 @@ class GroupingRun:
                 page = clusterable.page(session, self.run.model_row, ids[start : start + CHUNK])
             if page is not None:
                 finite = np.isfinite(page.vectors).all(axis=1)
-                if finite.any():
-                    yield page if finite.all() else page.at(np.flatnonzero(finite))
+                yield page if finite.all() else page.at(np.flatnonzero(finite))
 
     def _facts(self, page: Clusterable) -> Facts:
         numbers = {

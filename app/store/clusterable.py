@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import case, select
+from sqlalchemy import bindparam, case, select
 from sqlalchemy.orm import Session
 
 from app.domain import LABELS, ClipFilter
@@ -18,6 +18,10 @@ from app.store.tables import SCORE_COLUMNS, Base, ClipRow, EmbeddingRow, Recogni
 
 CLIPS, EMBEDDINGS, RECOGNITIONS = (
     Base.metadata.tables[row.__tablename__] for row in (ClipRow, EmbeddingRow, RecognitionRow)
+)
+ONE_OF_CUSTOMER, ONE_OF_AGENT = (
+    select(CLIPS.c.id).where(column == bindparam("who")).limit(1)
+    for column in (CLIPS.c.customer_id, CLIPS.c.agent_id)
 )
 EMOTION_PLACES: dict[str | None, int] = {
     None: -1,
@@ -105,12 +109,13 @@ def page(session: Session, model: int, clip_ids: NDArray[np.int64]) -> Clusterab
 def people_left(
     session: Session, customers: Sequence[str], agents: Sequence[str]
 ) -> tuple[set[str], set[str]]:
-    """Those of up to CHUNK customers, and of as many agents, that have clips."""
-    found = []
-    for column, names in ((CLIPS.c.customer_id, customers), (CLIPS.c.agent_id, agents)):
-        query = select(column).where(column.in_(list(names))).group_by(column)
-        found.append(set(session.connection().scalars(query)) if names else set())
-    return found[0], found[1]
+    """Those of some customers and agents that have clips."""
+    connection = session.connection()
+    # One by one: a query for all of them would go through all of an agent's clips.
+    return (
+        {who for who in set(customers) if connection.scalar(ONE_OF_CUSTOMER, {"who": who})},
+        {who for who in set(agents) if connection.scalar(ONE_OF_AGENT, {"who": who})},
+    )
 
 
 def live(session: Session, clip_ids: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -174,6 +174,11 @@ def test_growth_is_told_when_it_is_no_chance() -> None:
     assert event.p < 0.0005
     told = follow(old, [1, 2, 3, 4], weeks(205, 60, 195, 200, start=5000), 5)
     assert kinds(told.events) == ["shrank"]
+    told = follow(old, [1, 2, 3, 4], weeks(205, 450, 60, 200, start=5000), 5)
+    assert [(event.kind, event.before) for event in told.events] == [
+        ("grew", (2,)),
+        ("shrank", (3,)),
+    ]
     # All twice as many, or one more by chance: nothing that sets one apart.
     assert follow(old, [1, 2, 3, 4], weeks(400, 420, 380, 410, start=5000), 5).events == ()
     assert follow(old, [1, 2, 3, 4], weeks(205, 255, 195, 200, start=5000), 5).events == ()

@@ -140,18 +140,23 @@ def test_deleted_while_it_runs(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_deleted_while_its_process_computes(lite: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     lite.add(40)
     run = lite.begin()
-    arrived = threading.Event()
+    arrived, go_on = threading.Event(), threading.Event()
     facts = GroupingRun._facts
 
     def tell(self: GroupingRun, page: object) -> object:
         arrived.set()
+        assert go_on.wait(60)
         return facts(self, page)  # type: ignore[arg-type]
 
     monkeypatch.setattr(GroupingRun, "_facts", tell)
     thread = threading.Thread(target=lite.runs.work)
     thread.start()
     assert arrived.wait(60)
+    at_work = lite.runs._at_work
     lite.runs.remove(run.id)
+    assert at_work is not None
+    assert at_work._stopping.is_set()
+    go_on.set()
     thread.join(60)
     assert not thread.is_alive()
     assert set(lite.rows().values()) == {0}
