@@ -147,7 +147,7 @@ def _hdbscan(sampled: Vectors, smallest: int) -> Labels:
 
 def _min_samples(smallest: int) -> int:
     """Neighbours that make a clip a core: fewer than a cluster's, or all between is outliers."""
-    return max(3, min(10, smallest // 2))
+    return max(3, min(10, smallest // 4))
 
 
 def _validity(distances: NDArray[np.float64], labels: Labels) -> float:

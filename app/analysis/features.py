@@ -2,8 +2,8 @@
 
 A direction is the embedding without the mean, at length 1, on its main axes. By directions alone,
 clips are grouped by voice as much as by emotion. The nine scores say what the model's head makes of
-the same embedding; the inner product of their square roots is the Bhattacharyya coefficient of two
-clips' scores. So a clip is both, side by side, each scaled to a fixed share of the whole variance.
+the same embedding. So a clip is both, side by side, each scaled to a fixed share of the whole
+variance.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sklearn.linear_model import Ridge
 Vectors = NDArray[np.float32]
 
 AXES: Final = 48  # main axes of the directions that are kept, at most
-SCORE_SHARE: Final = 0.9  # of the variance, measured: see DECISIONS
+SCORE_SHARE: Final = 0.95  # of the variance, measured: see DECISIONS
 FEWEST_SCORED: Final = 20  # of the clips that it is fitted to; with fewer, directions alone
 BLOCK: Final = 4096  # rows centred at a time
 
@@ -36,7 +36,7 @@ class Features:
     length: float  # root mean square of embeddings without the mean
     axes: Vectors
     direction_scale: float
-    score_mean: Vectors  # (9,) of the square roots
+    score_mean: Vectors  # (9,)
     score_scale: float  # 0: no scores
     score_weights: Vectors  # (d, 9) of the regression
     score_bias: Vectors  # (9,)
@@ -55,20 +55,20 @@ class Features:
         scored = np.isfinite(scores).all(axis=1)
         if scored.sum() < FEWEST_SCORED:
             score_share = 0.0
-        roots = np.sqrt(np.maximum(scores[scored], 0.0))
+        known = scores[scored]
         none = np.zeros((kept, scores.shape[1]), np.float32)
         weights, bias, score_mean = none, none[0], none[0]
         if score_share:
-            ridge = Ridge(alpha=1.0).fit(reduced[scored], roots)
+            ridge = Ridge(alpha=1.0).fit(reduced[scored], known)
             weights, bias = ridge.coef_.T.astype(np.float32), ridge.intercept_.astype(np.float32)
-            score_mean = roots.mean(axis=0, dtype=np.float64).astype(np.float32)
+            score_mean = known.mean(axis=0, dtype=np.float64).astype(np.float32)
         return cls(
             mean=mean,
             length=float(np.sqrt(np.mean(lengths**2))),
             axes=axes,
             direction_scale=_scale(1.0 - score_share, reduced),
             score_mean=score_mean,
-            score_scale=_scale(score_share, roots),
+            score_scale=_scale(score_share, known),
             score_weights=weights,
             score_bias=bias,
         )
@@ -82,11 +82,12 @@ class Features:
             return reduced * np.float32(self.direction_scale)
         scored = np.asarray(np.isfinite(scores).all(axis=1))
         guessed = np.maximum(reduced @ self.score_weights + self.score_bias, 0.0)
-        roots = np.where(scored[:, np.newaxis], np.sqrt(np.maximum(scores, 0.0)), _unit(guessed))
+        guessed /= np.maximum(guessed.sum(axis=1, keepdims=True), 1e-6)
+        heard = np.where(scored[:, np.newaxis], scores, guessed)
         return np.hstack(
             [
                 reduced * np.float32(self.direction_scale),
-                (roots - self.score_mean) * np.float32(self.score_scale),
+                (heard - self.score_mean) * np.float32(self.score_scale),
             ]
         ).astype(np.float32)
 
@@ -98,14 +99,14 @@ class Features:
         return features[:, :d] / np.float32(self.direction_scale)
 
     def embeddings_of(self, features: Vectors) -> Vectors:
-        """What embeddings (n, D), and square roots of scores (n, 9) behind them, features stand
-        for, but for what is not on the axes: so that features of two fits can be compared."""
+        """What embeddings (n, D), and scores (n, 9) behind them, features stand for, but for what
+        is not on the axes: so that features of two fits can be compared."""
         d = self.axes.shape[1]
         embeddings = self.mean + self.length * (self.directions_of(features) @ self.axes.T)
-        roots = np.zeros((len(features), len(self.score_mean)), np.float32)
+        scores = np.zeros((len(features), len(self.score_mean)), np.float32)
         if self.score_scale:
-            roots = features[:, d:] / np.float32(self.score_scale) + self.score_mean
-        return np.hstack([embeddings, roots]).astype(np.float32)
+            scores = features[:, d:] / np.float32(self.score_scale) + self.score_mean
+        return np.hstack([embeddings, scores]).astype(np.float32)
 
     @property
     def scales(self) -> Vectors:
