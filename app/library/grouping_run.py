@@ -197,9 +197,7 @@ class GroupingRun:
         self._check()
         with self._store.write() as session:
             now = dt.datetime.now(dt.UTC)
-            if not cluster_runs.finish(
-                session, self.run.id, clusters, grouping.scales, summary, now, found.message
-            ):
+            if not cluster_runs.finish(session, self.run.id, clusters, summary, now, found.message):
                 raise Stopped
 
     def _told(self, profile: Profile, ids: Ids) -> dict[str, Any]:

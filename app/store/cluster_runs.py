@@ -192,7 +192,6 @@ def finish(
     session: Session,
     run_id: int,
     clusters: Sequence[StoredCluster],
-    scales: NDArray[np.float32],
     summary: dict[str, Any],
     now: dt.datetime,
     message: str | None = None,
@@ -202,7 +201,6 @@ def finish(
     if row is None:
         return False
     row.state, row.finished_at, row.summary, row.message = "done", now, summary, message
-    row.scales = _bytes(scales, "<f4")
     session.add_all(
         ClusterRow(
             run_id=run_id,
@@ -230,12 +228,6 @@ def clusters_of(session: Session, run_id: int) -> list[StoredCluster]:
         StoredCluster(row.number, row.lasting_id, row.name, row.profile, _array(row.centre, "<f4"))
         for row in session.scalars(query)
     ]
-
-
-def scales_of(session: Session, run_id: int) -> NDArray[np.float32]:
-    """See Grouping.scales."""
-    blob = session.scalars(select(ClusterRunRow.scales).where(ClusterRunRow.id == run_id)).one()
-    return _array(blob or b"", "<f4")
 
 
 def members(

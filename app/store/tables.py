@@ -234,7 +234,6 @@ class ClusterRunRow(Base):
     finished_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
     message: Mapped[str | None] = mapped_column(Text)
     summary: Mapped[dict[str, Any] | None] = mapped_column(Json)
-    scales: Mapped[bytes | None] = mapped_column(LargeBinary)  # float32, as long as a centre
 
 
 class ClusterRow(Base):

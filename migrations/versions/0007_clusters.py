@@ -35,7 +35,6 @@ def upgrade() -> None:
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("message", sa.Text(), nullable=True),
         sa.Column("summary", JSON, nullable=True),
-        sa.Column("scales", sa.LargeBinary(), nullable=True),
         sa.ForeignKeyConstraint(["model_id"], ["models.id"], name="fk_cluster_runs_model_id"),
         sa.PrimaryKeyConstraint("id", name="pk_cluster_runs"),
         sqlite_autoincrement=True,

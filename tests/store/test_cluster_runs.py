@@ -40,10 +40,10 @@ def test_runs_are_queued_taken_up_and_finished(store: Store, model_id: int) -> N
         *(first.id, "running", 1),
         LATER,
     )
-    centre, scales = np.arange(3, dtype=np.float32), np.full(3, 0.5, np.float32)
+    centre = np.arange(3, dtype=np.float32)
     stored = StoredCluster(0, 7, "angry", {"size": 2}, centre)
     with store.write() as session:
-        assert cluster_runs.finish(session, first.id, [stored], scales, {"clips": 2}, LATER)
+        assert cluster_runs.finish(session, first.id, [stored], {"clips": 2}, LATER)
     with store.write() as session:
         cluster_runs.fail(session, second.id, "why", LATER)
         assert cluster_runs.next_one(session) is None
@@ -56,7 +56,6 @@ def test_runs_are_queued_taken_up_and_finished(store: Store, model_id: int) -> N
         [one] = cluster_runs.clusters_of(session, first.id)
         assert (one.number, one.lasting_id, one.name, one.profile) == (0, 7, "angry", {"size": 2})
         np.testing.assert_array_equal(one.centre, centre)
-        np.testing.assert_array_equal(cluster_runs.scales_of(session, first.id), scales)
         assert [run.id for run in cluster_runs.page(session, 9, None)] == [second.id, first.id]
         assert [run.id for run in cluster_runs.page(session, 9, second.id)] == [first.id]
         assert len(cluster_runs.page(session, 1, None)) == 1
@@ -88,8 +87,7 @@ def test_nothing_is_written_of_a_deleted_run(store: Store, model_id: int) -> Non
         assert not cluster_runs.take_up(session, run.id, NOW, again=False)
         assert not cluster_runs.add_members(session, run.id, [(0, ids)])
         assert not cluster_runs.add_points(session, run.id, [points])
-        none = np.zeros(3, np.float32)
-        assert not cluster_runs.finish(session, run.id, [], none, {}, NOW)
+        assert not cluster_runs.finish(session, run.id, [], {}, NOW)
         cluster_runs.fail(session, run.id, "why", NOW)
         cluster_runs.put_back(session, run.id)
     with store.read() as session:
