@@ -17,6 +17,7 @@ from app import __version__, garbage
 from app.errors import EmoseekError
 from app.http import (
     clips,
+    clusters,
     duplicates,
     imports,
     index_check,
@@ -79,7 +80,17 @@ def create_app(
     app.state.started = time.monotonic()
     app.state.tally = Tally()
     app.state.similar = Similar()
-    for module in (recognise, clips, duplicates, search, imports, reindex, index_check, operations):
+    for module in (
+        recognise,
+        clips,
+        duplicates,
+        search,
+        clusters,
+        imports,
+        reindex,
+        index_check,
+        operations,
+    ):
         app.include_router(module.router)
     problems.install(app)
     openapi.install(app)

@@ -93,6 +93,18 @@ def place(point: str) -> None:
             tell(self, done, total)
 
         Run.tell = wait_and_tell  # type: ignore[method-assign]
+    elif point == "cluster run waits":
+        from app.library.grouping_run import GroupingRun
+
+        write = GroupingRun._write_points
+
+        def wait_and_write(self: Any, points: Any) -> None:
+            while Path("hold").exists() and not self._stopping.is_set():
+                Path("held").touch()
+                time.sleep(0.01)
+            write(self, points)
+
+        GroupingRun._write_points = wait_and_write  # type: ignore[method-assign]
     elif point.startswith("reembedding"):
         kill_reembedding(point)
     elif point == "encoder waits":

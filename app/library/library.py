@@ -19,6 +19,7 @@ import numpy as np
 from app.data_dir import Ownership
 from app.domain import Clip, ClipFilter, DuplicateKind
 from app.errors import DataDirInUse, NotFound, Unavailable
+from app.library.clusterings import Clusterings
 from app.library.columns import Ids
 from app.library.dropping import Drop
 from app.library.duplicate_groups import DuplicateGroups
@@ -79,6 +80,7 @@ class Library:
             self.summaries = Summaries(self.store)
             self.roles = Roles(settings, self.store, spaces, lambda: self.filters, self.summaries)
             self.reindexing = self._reindexing()
+            self.clusterings = Clusterings(self.store)
             self._recover()
         except BaseException:
             self._ownership.release()
@@ -107,6 +109,7 @@ class Library:
         )
         self._maintenance.start("duplicates", (1.0, self.recordings.catch_up))
         self._maintenance.start("reindex", (0.0, lambda: self.reindexing.work("reembed", "drop")))
+        self._maintenance.start("clusters", (0.0, self.clusterings.work))
 
     @property
     def filters(self) -> FilterColumns:
@@ -129,6 +132,7 @@ class Library:
         self.gate.close()
         self.roles.close()
         self.recordings.stop()
+        self.clusterings.close()
         self._maintenance.join()
         try:
             self.store.close()

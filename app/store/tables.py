@@ -258,6 +258,73 @@ class ReindexRow(Base):
     summary: Mapped[dict[str, Any] | None] = mapped_column(Json)
 
 
+class ClusterRunRow(Base):
+    """A grouping of clips that somebody asked for. Its ids are never reused: who works on one that
+    was deleted must not take a later one for it."""
+
+    __tablename__ = "cluster_runs"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))  # whose embeddings it uses
+    algorithm: Mapped[str] = mapped_column(String(10))
+    n_clusters: Mapped[int | None]
+    seed: Mapped[int] = mapped_column(BigInteger)
+    filters: Mapped[dict[str, Any]] = mapped_column(Json)
+    previous: Mapped[int | None]  # the run that it is compared with, which may be gone
+    state: Mapped[str] = mapped_column(String(10), index=True)
+    attempts: Mapped[int]  # processes that began it
+    created_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    started_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    message: Mapped[str | None] = mapped_column(Text)
+    summary: Mapped[dict[str, Any] | None] = mapped_column(Json)
+
+
+class ClusterRow(Base):
+    """What is said of one cluster of a run."""
+
+    __tablename__ = "clusters"
+
+    run_id: Mapped[int] = mapped_column(
+        ForeignKey("cluster_runs.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    lasting_id: Mapped[int]
+    name: Mapped[str] = mapped_column(Text)
+    profile: Mapped[dict[str, Any]] = mapped_column(Json)
+    centre: Mapped[bytes] = mapped_column(LargeBinary)  # float32
+
+
+class ClusterMembersRow(Base):
+    """Some members of a cluster, or of the outliers (-1), by rising id. Clips that are deleted
+    later stay here, as numbers: whoever reads takes them out."""
+
+    __tablename__ = "cluster_members"
+
+    run_id: Mapped[int] = mapped_column(
+        ForeignKey("cluster_runs.id", ondelete="CASCADE"), primary_key=True
+    )
+    cluster: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    last_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    ids: Mapped[bytes] = mapped_column(LargeBinary)  # int64 (n,)
+
+
+class ClusterPointsRow(Base):
+    """Some clips on a run's map, by rising id; deleted ones stay likewise."""
+
+    __tablename__ = "cluster_points"
+
+    run_id: Mapped[int] = mapped_column(
+        ForeignKey("cluster_runs.id", ondelete="CASCADE"), primary_key=True
+    )
+    last_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    ids: Mapped[bytes] = mapped_column(LargeBinary)  # int64 (n,)
+    clusters: Mapped[bytes] = mapped_column(LargeBinary)  # int32 (n,)
+    emotions: Mapped[bytes] = mapped_column(LargeBinary)  # int8 (n,) places in LABELS, or -1
+    places: Mapped[bytes] = mapped_column(LargeBinary)  # float32 (n, 2)
+
+
 class DatabaseRow(Base):
     """One row: what tells this database from every other, its restored copies aside."""
 

@@ -1,1 +1,1 @@
-"""What scripts/bench_analysis.py measures, one module for each of its parts."""
+"""What scripts/bench_analysis.py measures, a module for each subcommand."""
