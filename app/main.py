@@ -16,6 +16,7 @@ from fastapi_offline import FastAPIOffline
 from app import __version__, garbage
 from app.errors import EmoseekError
 from app.http import (
+    classifiers,
     clips,
     imports,
     index_check,
@@ -78,7 +79,10 @@ def create_app(
     app.state.started = time.monotonic()
     app.state.tally = Tally()
     app.state.similar = Similar()
-    for module in (recognise, clips, search, imports, reindex, index_check, operations):
+    for module in (
+        *(recognise, clips, search, classifiers),
+        *(imports, reindex, index_check, operations),
+    ):
         app.include_router(module.router)
     problems.install(app)
     openapi.install(app)

@@ -19,6 +19,8 @@ import numpy as np
 from app.data_dir import Ownership
 from app.domain import Clip, ClipFilter, DuplicateKind
 from app.errors import DataDirInUse, NotFound, Unavailable
+from app.library.classifier_upkeep import ClassifierUpkeep
+from app.library.classifiers import Classifiers
 from app.library.columns import Ids
 from app.library.dropping import Drop
 from app.library.files import (
@@ -73,6 +75,8 @@ class Library:
             self.summaries = Summaries(self.store)
             self.roles = Roles(settings, self.store, spaces, lambda: self.filters, self.summaries)
             self.reindexing = self._reindexing()
+            self.classifiers = Classifiers(self)
+            self.classifier_upkeep = ClassifierUpkeep(self, self.classifiers)
             self._recover()
         except BaseException:
             self._ownership.release()
@@ -97,6 +101,7 @@ class Library:
             (minutes * 60, lambda: self.roles.tend(LiveIndex.save)),
         )
         self._maintenance.start("reindex", (0.0, lambda: self.reindexing.work("reembed", "drop")))
+        self._maintenance.start("classifiers", (0.0, self.classifier_upkeep.work))
 
     @property
     def filters(self) -> FilterColumns:
@@ -119,6 +124,7 @@ class Library:
         self.gate.close()
         self.roles.close()
         self._maintenance.join()
+        self.classifiers.close()
         try:
             self.store.close()
             for space in self.spaces:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Text,
     TypeDecorator,
+    UniqueConstraint,
     false,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -211,6 +212,99 @@ class ReindexRow(Base):
     finished_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
     message: Mapped[str | None] = mapped_column(Text)
     summary: Mapped[dict[str, Any] | None] = mapped_column(Json)
+
+
+class ClassifierRow(Base):
+    """A classifier that somebody labels clips for. What it learnt is in its fits."""
+
+    __tablename__ = "classifiers"
+    __table_args__ = ({"sqlite_autoincrement": True},)  # ids are never reused
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    created_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+
+
+class ClassifierLabelRow(Base):
+    """What somebody says a clip is."""
+
+    __tablename__ = "classifier_labels"
+
+    classifier_id: Mapped[int] = mapped_column(
+        ForeignKey("classifiers.id", ondelete="CASCADE"), primary_key=True
+    )
+    clip_id: Mapped[int] = mapped_column(
+        Id, ForeignKey("clips.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    label: Mapped[str] = mapped_column(String(200))
+
+
+class ClassifierFitRow(Base):
+    """What a classifier learnt from the embeddings of one model, which it may be asked about.
+
+    Without a classifier, which was deleted, it waits for its scores to be removed. Parameters are
+    little-endian numbers of `dtype`, row after row.
+    """
+
+    __tablename__ = "classifier_fits"
+    __table_args__ = (
+        UniqueConstraint("classifier_id", "model_id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    classifier_id: Mapped[int | None] = mapped_column(
+        ForeignKey("classifiers.id", ondelete="SET NULL")
+    )
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
+    trained_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    classes: Mapped[list[str]] = mapped_column(Json)
+    dtype: Mapped[str] = mapped_column(String(3))
+    shapes: Mapped[dict[str, list[int]]] = mapped_column(Json)  # of the four below
+    mean: Mapped[bytes] = mapped_column(LargeBinary)
+    scale: Mapped[bytes] = mapped_column(LargeBinary)
+    weights: Mapped[bytes] = mapped_column(LargeBinary)
+    bias: Mapped[bytes] = mapped_column(LargeBinary)
+    quality: Mapped[dict[str, Any]] = mapped_column(Json)
+
+
+class ClassifierScoreRow(Base):
+    """The probability of one class of a fit for a clip; `is_top` of the most probable one."""
+
+    __tablename__ = "classifier_scores"
+    __table_args__ = (
+        Index(None, "fit_id", "class_number", "probability", "clip_id"),
+        {"sqlite_with_rowid": False},
+    )
+
+    clip_id: Mapped[int] = mapped_column(
+        Id, ForeignKey("clips.id", ondelete="CASCADE"), primary_key=True
+    )
+    fit_id: Mapped[int] = mapped_column(ForeignKey("classifier_fits.id"), primary_key=True)
+    class_number: Mapped[int] = mapped_column(primary_key=True)  # its place among the classes
+    probability: Mapped[float] = mapped_column(Float(53))
+    is_top: Mapped[bool]
+
+
+class ClassifierApplyRow(Base):
+    """The last time that somebody had a classifier score the clips that were stored before it."""
+
+    __tablename__ = "classifier_applies"
+
+    classifier_id: Mapped[int] = mapped_column(
+        ForeignKey("classifiers.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    # Null until it is trained for the active model.
+    fit_id: Mapped[int | None] = mapped_column(
+        ForeignKey("classifier_fits.id", ondelete="SET NULL"), index=True
+    )
+    state: Mapped[str] = mapped_column(String(10))
+    done: Mapped[int] = mapped_column(BigInteger)
+    total: Mapped[int] = mapped_column(BigInteger)
+    counts: Mapped[dict[str, int]] = mapped_column(Json)  # of clips by their most probable class
+    started_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    finished_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    message: Mapped[str | None] = mapped_column(Text)
 
 
 class DatabaseRow(Base):
