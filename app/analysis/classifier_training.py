@@ -65,9 +65,11 @@ def train(
         InvalidParameter: fewer than two classes or too many, or the clips of one are of a single
             customer, so that nothing could be measured.
     """
-    classes, codes = np.unique(np.array(labels, dtype=object), return_inverse=True)
+    classes = sorted(set(labels))
+    numbers = {name: number for number, name in enumerate(classes)}
+    codes = np.array([numbers[label] for label in labels], np.int64)
     groups = group_codes(customers)
-    _check(classes.tolist(), codes, groups)
+    _check(classes, codes, groups)
     folds = grouped_folds(codes, groups, OUTER_FOLDS)
     if not folds:
         raise InvalidParameter(
@@ -77,14 +79,14 @@ def train(
         )
     unseen = np.empty((len(codes), len(classes)))
     for seen, tested in folds:
-        fitted = _fit(embeddings[seen], codes[seen], groups[seen], classes.tolist(), go_on)
+        fitted = _fit(embeddings[seen], codes[seen], groups[seen], classes, go_on)
         unseen[tested] = fitted.probabilities(embeddings[tested])
-    classifier = _fit(embeddings, codes, groups, classes.tolist(), go_on)
+    classifier = _fit(embeddings, codes, groups, classes, go_on)
     quality = measure(
         unseen,
         codes,
         groups,
-        classes.tolist(),
+        classes,
         folds=len(folds),
         alone=sum(customer is None for customer in customers),
     )

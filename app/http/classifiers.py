@@ -266,17 +266,15 @@ def get_scores(
     before = None if cursor is None else _read_cursor(cursor)
     found: list[classifier_scores.Ranked] = []
     if one.fit_id is not None:
-        with library.store.read() as session:
-            found = classifier_scores.ranked(
-                session,
-                one.fit_id,
-                numbers,
-                where,
-                limit + 1,
-                top_only=label is None,
-                least=min_probability,
-                before=before,
-            )
+        found = library.classifiers.ranked(
+            one.fit_id,
+            numbers,
+            where,
+            limit + 1,
+            top_only=label is None,
+            least=min_probability,
+            before=before,
+        )
     page, last = found[:limit], found[limit - 1] if len(found) > limit else None
     summaries = library.summaries.of([score.clip_id for score in page])
     return ScorePage(

@@ -9,7 +9,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app.errors import Conflict, InvalidParameter, NotFound, Unavailable, UnderWay
 from app.library.classifiers import Classifiers, Learnt, Live
@@ -23,7 +22,7 @@ if TYPE_CHECKING:  # which has this
     from app.library.library import Library
 
 BLOCK = 250  # clips in a transaction
-REMOVED = 2000  # scores in a transaction
+REMOVED = 500  # scores in a transaction
 STOPPED = "It was stopped; the scores so far stay, and the next one goes on with the rest."
 ANOTHER_MODEL = "Another model is the active one: clips are scored anew, by its embeddings."
 
@@ -236,9 +235,9 @@ class ClassifierUpkeep:
                 self._finish(one.id, "done", _unusable(left), fit_id=one.fit_id)
                 return
             after = clip_ids[-1]
-            usable: NDArray[np.bool_] = np.isfinite(vectors).all(axis=1)
+            usable = np.flatnonzero(np.isfinite(vectors).all(axis=1))
             probabilities = one.classifier.probabilities(vectors[usable])
-            ids = [clip_id for clip_id, use in zip(clip_ids, usable, strict=True) if use]
+            ids = [clip_ids[place] for place in usable]
             with self._store.write() as session:
                 found = classifier_applies.locked(session, one.id)
                 if found is None or (found.fit_id, found.state) != (one.fit_id, "running"):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from app.analysis.classifier import Floats, LinearClassifier
 from app.domain import ClipFilter
-from app.errors import Conflict, InvalidParameter, NotFound, TooManyTrainings
+from app.errors import Conflict, InvalidParameter, NotFound, TooManyTrainings, Unavailable
 from app.library.nice import be_nice
 from app.library.spaces import Space
 from app.recogniser import Flow
@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # which has this
 AT_ONCE = 2  # trainings; each takes a core, and some copies of its embeddings
 WAITING = 8  # trainings behind those
 MOST = 50  # classifiers: each is asked about every new clip
+BLOCK = 500  # labels in a transaction
+FEW = 5000  # clips that match a filter; fewer are looked up rather than met along the ranking
 MOST_NAMED = 5  # clips in a refusal
 
 GoOn = Callable[[], None]
@@ -82,6 +84,8 @@ class Classifiers:
         self._reading = threading.Lock()
         self._threads = ThreadPoolExecutor(AT_ONCE, "classifiers", initializer=be_nice)
         self._places = threading.BoundedSemaphore(AT_ONCE + WAITING)
+        with self._store.write() as session:
+            classifiers.remove_unfinished(session)
         self.reload()
 
     def close(self) -> None:
@@ -144,6 +148,24 @@ class Classifiers:
             for name, (label, probability) in stored.items()
         }
 
+    def ranked(
+        self,
+        fit_id: int,
+        class_numbers: Sequence[int],
+        wanted: ClipFilter,
+        limit: int,
+        **more: Any,
+    ) -> list[classifier_scores.Ranked]:
+        """Clips by falling probability; arguments as those of `classifier_scores.ranked`."""
+        among = None
+        if wanted:
+            matching = self._library.filters.ids(wanted)
+            among = matching.tolist() if len(matching) <= FEW else None
+        with self._store.read() as session:
+            return classifier_scores.ranked(
+                session, fit_id, class_numbers, wanted, limit, among=among, **more
+            )
+
     def every(self) -> list[Classifier]:
         """By id, as of the active model."""
         with self._store.read() as session:
@@ -201,20 +223,36 @@ class Classifiers:
             kept, learnt = self._threads.submit(learn).result()
             go_on()
             try:
-                with self._store.write() as session:
-                    if classifiers.count(session) >= MOST:
-                        raise _too_many()
-                    now = dt.datetime.now(dt.UTC)
-                    classifier_id = classifiers.add(session, name, now)
-                    classifiers.add_labels(session, classifier_id, kept)
-                    row = space.model_row
-                    classifiers.add_fit(
-                        session, classifier_id, row, learnt.parameters, learnt.quality, now
-                    )
+                classifier_id = self._store_new(name, kept, space, learnt)
             finally:  # also a commit that failed may have happened
                 self.reload()
                 self._library.classifier_upkeep.wake()
         return self.get(classifier_id)
+
+    def _store_new(self, name: str, labels: Mapping[int, str], space: Space, learnt: Learnt) -> int:
+        """Returns its id; stored is all of it or, at the next start at the latest, nothing."""
+        now = dt.datetime.now(dt.UTC)
+        with self._store.write() as session:
+            if classifiers.count(session) >= MOST:
+                raise _too_many()
+            classifier_id = classifiers.add(session, name, now)
+        try:
+            clip_ids = sorted(labels)
+            for start in range(0, len(clip_ids), BLOCK):  # others write in between
+                some = {clip_id: labels[clip_id] for clip_id in clip_ids[start : start + BLOCK]}
+                with self._store.write() as session:
+                    classifiers.add_labels(session, classifier_id, some)
+            with self._store.write() as session:
+                row = space.model_row
+                classifiers.add_fit(
+                    session, classifier_id, row, learnt.parameters, learnt.quality, now
+                )
+                classifiers.complete(session, classifier_id)
+        except BaseException:
+            with contextlib.suppress(Unavailable), self._store.write() as session:
+                classifiers.remove(session, classifier_id)
+            raise
+        return classifier_id
 
     def learn(self, space: Space, labels: Mapping[int, str], go_on: GoOn) -> Learnt:
         """Train on those of the clips that have a finite embedding by the model of a space.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, delete, exists, func, insert, select, tuple_
+from sqlalchemy import ColumnElement, Select, delete, exists, func, insert, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.domain import ClipFilter
@@ -127,6 +127,7 @@ def ranked(
     top_only: bool,
     least: float = 0.0,
     before: tuple[float, int] | None = None,
+    among: Sequence[int] | None = None,
 ) -> list[Ranked]:
     """Clips that match by falling probability of a class, equal ones by falling id.
 
@@ -134,39 +135,37 @@ def ranked(
         class_numbers: of which classes; with `top_only` a clip is told with its most probable.
         least: probability at least.
         before: probability and id that all are below, in this order.
+        among: ids of the clips that match, where they are known to be few.
     """
-    found = (
-        _ranked_by(session, fit_id, number, wanted, limit, top_only, least, before)
-        for number in class_numbers
-    )
-    merged = heapq.merge(*found, key=lambda one: (one.probability, one.clip_id), reverse=True)
-    return list(itertools.islice(merged, limit))
-
-
-def _ranked_by(
-    session: Session,
-    fit_id: int,
-    class_number: int,
-    wanted: ClipFilter,
-    limit: int,
-    top_only: bool,
-    least: float,
-    before: tuple[float, int] | None,
-) -> list[Ranked]:
-    query = (
-        select(SCORES.c.clip_id, SCORES.c.class_number, SCORES.c.probability)
-        .where(SCORES.c.fit_id == fit_id, SCORES.c.class_number == class_number)
-        .where(SCORES.c.probability >= least)
-        .order_by(SCORES.c.probability.desc(), SCORES.c.clip_id.desc())
-        .limit(limit)
+    query = select(SCORES.c.clip_id, SCORES.c.class_number, SCORES.c.probability).where(
+        SCORES.c.fit_id == fit_id, SCORES.c.probability >= least
     )
     if top_only:
         query = query.where(SCORES.c.is_top)
     if before is not None:
         query = query.where(tuple_(SCORES.c.probability, SCORES.c.clip_id) < before)
+    if among is not None:
+        return heapq.nlargest(limit, _of_clips(session, query, class_numbers, among), key=_place)
     if wanted:
-        query = query.join(CLIPS, CLIPS.c.id == SCORES.c.clip_id).where(*conditions(wanted))
-    return [Ranked(*row) for row in session.connection().execute(query)]
+        matches = conditions(wanted, by_id=True)
+        query = query.join(CLIPS, CLIPS.c.id == SCORES.c.clip_id).where(*matches)
+    query = query.order_by(SCORES.c.probability.desc(), SCORES.c.clip_id.desc()).limit(limit)
+    of_class = (query.where(SCORES.c.class_number == number) for number in class_numbers)
+    found = [map(Ranked._make, session.connection().execute(one).all()) for one in of_class]
+    return list(itertools.islice(heapq.merge(*found, key=_place, reverse=True), limit))
+
+
+def _place(one: Ranked) -> tuple[float, int]:
+    return one.probability, one.clip_id
+
+
+def _of_clips(
+    session: Session, query: Select[Any], class_numbers: Sequence[int], clip_ids: Sequence[int]
+) -> Iterator[Ranked]:
+    of_class = query.where(SCORES.c.class_number.in_(class_numbers))
+    for start in range(0, len(clip_ids), CHUNK):
+        some = of_class.where(SCORES.c.clip_id.in_(clip_ids[start : start + CHUNK]))
+        yield from (Ranked(*row) for row in session.connection().execute(some))
 
 
 def remove_block(session: Session, fit_id: int, limit: int) -> int:

@@ -91,15 +91,30 @@ class Classifier:
 
 
 def add(session: Session, name: str, now: dt.datetime) -> int:
-    """Returns the id of a new classifier. Raises Conflict: there is one of this name."""
+    """Returns the id of a new classifier, which is not whole before `complete`.
+
+    Raises:
+        Conflict: there is one of this name.
+    """
     try:
         with session.begin_nested():
-            row = ClassifierRow(name=name, created_at=now)
+            row = ClassifierRow(name=name, created_at=now, is_whole=False)
             session.add(row)
             session.flush()
     except IntegrityError as exc:
         raise named_already(name) from exc
     return row.id
+
+
+def complete(session: Session, classifier_id: int) -> None:
+    """All that it is to have is stored."""
+    its = CLASSIFIERS.update().where(CLASSIFIERS.c.id == classifier_id)
+    session.connection().execute(its.values(is_whole=True))
+
+
+def remove_unfinished(session: Session) -> None:
+    """Delete what an earlier process has left half stored."""
+    session.connection().execute(delete(CLASSIFIERS).where(~CLASSIFIERS.c.is_whole))
 
 
 def named_already(name: str) -> Conflict:
@@ -155,7 +170,7 @@ def labels_of(session: Session, classifier_id: int) -> dict[int, str]:
     """By clip, ascending."""
     query = select(LABELS.c.clip_id, LABELS.c.label).where(LABELS.c.classifier_id == classifier_id)
     rows = session.connection().execute(query.order_by(LABELS.c.clip_id))
-    return {clip_id: label for clip_id, label in rows}
+    return {row.clip_id: row.label for row in rows}
 
 
 def add_fit(
@@ -214,7 +229,8 @@ def untrained(session: Session, model_id: int) -> list[int]:
     trained = select(FITS.c.classifier_id).where(
         FITS.c.model_id == model_id, FITS.c.classifier_id.is_not(None)
     )
-    query = select(CLASSIFIERS.c.id).where(CLASSIFIERS.c.id.not_in(trained))
+    whole = CLASSIFIERS.c.is_whole
+    query = select(CLASSIFIERS.c.id).where(whole, CLASSIFIERS.c.id.not_in(trained))
     return list(session.connection().scalars(query.order_by(CLASSIFIERS.c.id)))
 
 
@@ -244,7 +260,8 @@ def remove_fit(session: Session, fit_id: int) -> None:
 def _query(model_id: int) -> Select[Any]:
     of_model = (FITS.c.classifier_id == CLASSIFIERS.c.id) & (FITS.c.model_id == model_id)
     told = FITS.c.id.label("fit_id"), FITS.c.trained_at, FITS.c.classes, FITS.c.quality
-    return select(CLASSIFIERS, *told).join(FITS, of_model, isouter=True)
+    query = select(CLASSIFIERS, *told).join(FITS, of_model, isouter=True)
+    return query.where(CLASSIFIERS.c.is_whole)
 
 
 def _told(session: Session, model_id: int, query: Select[Any]) -> list[Classifier]:

@@ -215,7 +215,10 @@ class ReindexRow(Base):
 
 
 class ClassifierRow(Base):
-    """A classifier that somebody labels clips for. What it learnt is in its fits."""
+    """A classifier that somebody has labelled clips for. What it learnt is in its fits.
+
+    Until all of its labels are stored, some blocks of them, it is not whole, and nobody is told of
+    it."""
 
     __tablename__ = "classifiers"
     __table_args__ = ({"sqlite_autoincrement": True},)  # ids are never reused
@@ -223,6 +226,7 @@ class ClassifierRow(Base):
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     name: Mapped[str] = mapped_column(String(200), unique=True)
     created_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    is_whole: Mapped[bool]
 
 
 class ClassifierLabelRow(Base):

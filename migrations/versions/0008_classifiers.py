@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
+        sa.Column("is_whole", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_classifiers"),
         sa.UniqueConstraint("name", name="uq_classifiers_name"),
         sqlite_autoincrement=True,

@@ -68,9 +68,10 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def idle(library: Library) -> None:
     """Wait until the upkeep has done what was to be done."""
-    upkeep = library.classifier_upkeep
-    roles = tuple(space.model_row for space in library.spaces)
-    wait_for(lambda: upkeep._roles == roles and not upkeep._due.is_set())
+    due = library.classifier_upkeep._due
+    for _ in range(2):  # when it has begun the second time, it has ended the first
+        due.set()
+        wait_for(lambda: not due.is_set())
 
 
 def check(library: Library, classifier_id: int, clip_ids: Sequence[int]) -> None:

@@ -23,7 +23,7 @@ from app.errors import (
 )
 from app.library import Library, classifier_upkeep
 from app.recogniser import Flow, Source
-from app.store import classifier_scores
+from app.store import classifier_scores, classifiers
 from tests.library import classifier_rig as rig
 from tests.library import spaces_rig
 
@@ -429,3 +429,37 @@ def test_one_that_cannot_learn_from_another_model_says_so(reopen: Open, second: 
     assert library.classifiers.get(one.id).fit_id is not None
     assert library.classifiers.of_clip(labelled[0])
     assert spaces_rig.posted(library, 3)["classifiers"].keys() == {"mood"}
+
+
+def test_what_was_half_stored_is_gone_with_the_next_start(
+    reopen: Open, database: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = reopen(**database)
+    labelled = rig.import_clips(library, 48)
+    monkeypatch.setattr("app.library.classifiers.BLOCK", 10)
+    add_labels, blocks = classifiers.add_labels, []
+
+    def fail_at_third(*of: Any) -> None:
+        blocks.append(None)
+        if len(blocks) == 3:
+            raise Unavailable("The database does not answer.")
+        add_labels(*of)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(classifiers, "add_labels", fail_at_third)
+        with pytest.raises(Unavailable):
+            rig.train(library, labelled)
+        assert count(library, "classifiers") == count(library, "classifier_labels") == 0
+        blocks.clear()
+
+        def no_answer(*_: Any) -> None:
+            raise Unavailable("The database does not answer.")
+
+        broken.setattr(classifiers, "remove", no_answer)  # nor does the process live for it
+        with pytest.raises(Unavailable):
+            rig.train(library, labelled)
+    assert library.classifiers.every() == []
+    assert count(library, "classifiers") == 1
+    library = reopen(**database)
+    assert count(library, "classifiers") == count(library, "classifier_labels") == 0
+    assert rig.train(library, labelled).labels == {"calm": 24, "cross": 24}

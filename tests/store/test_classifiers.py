@@ -48,6 +48,7 @@ def new_fit(store: Store, model_id: int, name: str = "n", *classes: str) -> tupl
     """Ids of a classifier and its fit."""
     with store.write() as session:
         classifier_id = classifiers.add(session, name, NOW)
+        classifiers.complete(session, classifier_id)
         learnt = parameters(*(classes or ("no", "yes")))
         return classifier_id, classifiers.add_fit(
             session, classifier_id, model_id, learnt, {"clips": 3}, NOW
@@ -104,10 +105,16 @@ def test_names_are_taken_once(store: Store, model_id: int) -> None:
         assert classifiers.is_named(session, "n")
         with pytest.raises(Conflict, match="'n'"):
             classifiers.add(session, "n", NOW)
-        classifiers.add(session, "m", NOW)  # the transaction is as good as before
+        half = classifiers.add(session, "m", NOW)  # the transaction is as good as before
     with store.read() as session:
-        assert [one.name for one in classifiers.every(session, model_id)] == ["n", "m"]
+        assert [one.name for one in classifiers.every(session, model_id)] == ["n"]
+        assert classifiers.get(session, half, model_id) is None
+        assert classifiers.untrained(session, model_id) == []
         assert classifiers.count(session) == 2
+    with store.write() as session:
+        classifiers.remove_unfinished(session)
+        assert not classifiers.is_named(session, "m")
+        assert classifiers.is_named(session, "n")
 
 
 def test_a_deleted_clip_takes_its_label_and_scores_along(store: Store, model_id: int) -> None:
@@ -214,6 +221,18 @@ def test_ranks_page_by_page(store: Store, model_id: int) -> None:
             while page := classifier_scores.ranked(
                 session, fit_id, numbers, where, 5, top_only=top, least=least, before=before
             ):
+                some = classifier_scores.ranked(
+                    session,
+                    fit_id,
+                    numbers,
+                    where,
+                    5,
+                    top_only=top,
+                    least=least,
+                    before=before,
+                    among=clips.matching_ids(session, where).tolist(),
+                )
+                assert some == page
                 found += page
                 before = page[-1].probability, page[-1].clip_id
         return [(one.clip_id, one.class_number, one.probability) for one in found]
