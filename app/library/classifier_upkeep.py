@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # which has this
     from app.library.library import Library
 
 BLOCK = 250  # clips in a transaction
-REMOVED = 500  # scores in a transaction
+REMOVED = 250  # clips whose scores are removed in a transaction
 STOPPED = "It was stopped; the scores so far stay, and the next one goes on with the rest."
 ANOTHER_MODEL = "Another model is the active one: clips are scored anew, by its embeddings."
 

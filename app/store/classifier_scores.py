@@ -169,14 +169,11 @@ def _of_clips(
 
 
 def remove_block(session: Session, fit_id: int, limit: int) -> int:
-    """Delete up to `limit` of a fit's scores; returns how many that were."""
-    scores = SCORES.c
-    some = select(scores.clip_id, scores.class_number).where(scores.fit_id == fit_id)
-    keys = [tuple(row) for row in session.connection().execute(some.limit(limit))]
-    for start in range(0, len(keys), CHUNK):
-        these = tuple_(scores.clip_id, scores.class_number).in_(keys[start : start + CHUNK])
-        session.connection().execute(delete(SCORES).where(scores.fit_id == fit_id, these))
-    return len(keys)
+    """Delete a fit's scores of up to `limit` clips; returns how many rows that were."""
+    some = select(SCORES.c.clip_id).where(SCORES.c.fit_id == fit_id).limit(limit)
+    clip_ids = set(session.connection().scalars(some))
+    of_these = delete(SCORES).where(SCORES.c.fit_id == fit_id, SCORES.c.clip_id.in_(clip_ids))
+    return session.connection().execute(of_these).rowcount if clip_ids else 0
 
 
 def _insert(
