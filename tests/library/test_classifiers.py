@@ -357,9 +357,10 @@ def test_another_model_is_learnt_from_anew(
     library.classifier_upkeep.apply(one.id)
     rig.applied(library, one.id)
     bundled = {clip_id: library.classifiers.of_clip(clip_id) for clip_id in ids}
+    library.classifiers.train("new clips only", given[:12], ClipFilter(), Flow())
     old_row = library.model_row
     switched(library, second)
-    rig.wait_for(lambda: library.classifiers.get(one.id).fit_id is not None)
+    rig.wait_for(lambda: all(trained.fit_id for trained in library.classifiers.every()))
     rig.idle(library)
     assert library.model_row != old_row
     applied = rig.applied(library, one.id)  # by itself, as it was applied before
@@ -371,15 +372,15 @@ def test_another_model_is_learnt_from_anew(
     answer = spaces_rig.posted(library, 40)
     rig.check(library, one.id, [*ids, answer["clip_id"]])
     assert answer["classifiers"] == library.classifiers.of_clip(answer["clip_id"])
+    assert answer["classifiers"].keys() == {"mood", "new clips only"}
     library.roles.switch()
     assert {i: library.classifiers.of_clip(i) for i in ids} == bundled
+    assert library.classifiers.of_clip(answer["clip_id"]).keys() == answer["classifiers"].keys()
     rig.idle(library)
     rig.check(library, one.id, [*ids, answer["clip_id"]])
-    fits = count(library, "classifier_fits")
-    assert fits == 2
+    assert count(library, "classifier_fits") == 4
     library.roles.close_beside()
-    rig.idle(library)
-    rig.wait_for(lambda: count(library, "classifier_fits") == 1)
+    rig.wait_for(lambda: count(library, "classifier_fits") == 2)
     rig.check(library, one.id, [*ids, answer["clip_id"]])
 
 
