@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
@@ -12,6 +13,8 @@ from threadpoolctl import ThreadpoolController
 OPENBLAS = "libscipy_openblas"  # as the wheels of NumPy and SciPy have it; FAISS has another
 
 _changing = threading.Lock()
+# What one thread has set OpenBLAS does not always let another one change.
+_setter = ThreadPoolExecutor(1, "blas-threads")
 _within = 0
 _limit: Any = None
 
@@ -27,7 +30,7 @@ def one_thread() -> Iterator[None]:
     global _within, _limit
     with _changing:
         if _within == 0:
-            _limit = ThreadpoolController().select(prefix=OPENBLAS).limit(limits=1)
+            _limit = _setter.submit(_limited).result()
         _within += 1
     try:
         yield
@@ -35,5 +38,9 @@ def one_thread() -> Iterator[None]:
         with _changing:
             _within -= 1
             if _within == 0:
-                _limit.restore_original_limits()
+                _setter.submit(_limit.restore_original_limits).result()
                 _limit = None
+
+
+def _limited() -> Any:
+    return ThreadpoolController().select(prefix=OPENBLAS).limit(limits=1)
