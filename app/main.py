@@ -16,6 +16,7 @@ from fastapi_offline import FastAPIOffline
 from app import __version__, garbage
 from app.errors import EmoseekError
 from app.http import (
+    classifiers,
     clips,
     clusters,
     duplicates,
@@ -81,15 +82,8 @@ def create_app(
     app.state.tally = Tally()
     app.state.similar = Similar()
     for module in (
-        recognise,
-        clips,
-        duplicates,
-        search,
-        clusters,
-        imports,
-        reindex,
-        index_check,
-        operations,
+        *(recognise, clips, duplicates, search, clusters, classifiers),
+        *(imports, reindex, index_check, operations),
     ):
         app.include_router(module.router)
     problems.install(app)

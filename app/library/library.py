@@ -19,6 +19,8 @@ import numpy as np
 from app.data_dir import Ownership
 from app.domain import Clip, ClipFilter, DuplicateKind
 from app.errors import DataDirInUse, NotFound, Unavailable
+from app.library.classifier_upkeep import ClassifierUpkeep
+from app.library.classifiers import Classifiers
 from app.library.clusterings import Clusterings
 from app.library.columns import Ids
 from app.library.dropping import Drop
@@ -81,6 +83,8 @@ class Library:
             self.roles = Roles(settings, self.store, spaces, lambda: self.filters, self.summaries)
             self.reindexing = self._reindexing()
             self.clusterings = Clusterings(self.store)
+            self.classifiers = Classifiers(self)
+            self.classifier_upkeep = ClassifierUpkeep(self, self.classifiers)
             self._recover()
         except BaseException:
             self._ownership.release()
@@ -110,6 +114,7 @@ class Library:
         self._maintenance.start("duplicates", (1.0, self.recordings.catch_up))
         self._maintenance.start("reindex", (0.0, lambda: self.reindexing.work("reembed", "drop")))
         self._maintenance.start("clusters", (0.0, self.clusterings.work))
+        self._maintenance.start("classifiers", (0.0, self.classifier_upkeep.work))
 
     @property
     def filters(self) -> FilterColumns:
@@ -134,6 +139,7 @@ class Library:
         self.recordings.stop()
         self.clusterings.close()
         self._maintenance.join()
+        self.classifiers.close()
         try:
             self.store.close()
             for index in (*(space.index for space in self.spaces), self.recordings.index):

@@ -28,6 +28,7 @@ from app.domain import (
 )
 from app.errors import Conflict, Gone, Unavailable
 from app.library.answers import Answer, answer_of
+from app.library.classifiers import Scored
 from app.library.files import as_json, sha256_of, to_json, write_result
 from app.library.hear import Hearing
 from app.library.library import Library
@@ -61,6 +62,7 @@ class _Heard:
     new: clips.NewClip
     recognised: ClipRecognition
     beside: Recognition | None  # of the model that is beside the active one
+    scored: tuple[list[Scored], list[Scored]]  # by classifiers of the two models
     result_dir: Path
     audio_key: str | None
     fingerprint: Fingerprint
@@ -234,7 +236,19 @@ def _write_files(
         warnings=warnings,
     )
     other = beside[0].recognition if beside else None
-    return _Heard(new, recognised, other, result_dir, audio_key, printed, copies, added)
+    scored = _scored(library, spaces, recognised.recognition, other)
+    return _Heard(new, recognised, other, scored, result_dir, audio_key, printed, copies, added)
+
+
+def _scored(
+    library: Library, spaces: Spaces, active: Recognition, beside: Recognition | None
+) -> tuple[list[Scored], list[Scored]]:
+    """What classifiers say of what each model heard."""
+    ask = library.classifiers.scored
+    by_active = ask(spaces.active.model_row, active.embedding[None])
+    if spaces.beside is None or beside is None:
+        return by_active, []
+    return by_active, ask(spaces.beside.model_row, beside.embedding[None])
 
 
 def _all_warnings(posted: Posted, audio: Audio, waveform: Waveform) -> tuple[str, ...]:
@@ -255,6 +269,7 @@ def _commit(
             granularity=posted.granularity,
             embedding_saved=posted.extract_embedding,
             model=spaces.active.model,
+            classifiers={of.by.name: of.said(0) for of in one.scored[0]},
         )
         for one in heard
     ]
@@ -268,6 +283,9 @@ def _commit(
             pairs = zip(clip_ids, heard, strict=True)
             beside = {clip_id: one.beside for clip_id, one in pairs if one.beside is not None}
             recognitions.add(session, spaces.beside.model_row, beside)
+        for one, clip_id in zip(heard, clip_ids, strict=True):
+            for scored in one.scored:
+                library.classifiers.keep(session, [clip_id], scored)
         if posted.channel == "split":
             answers[0]["channels"] = {"right": answers[1]}
             encoded[0]["channels"] = f'{{"right": {as_json(answers[1], encoded[1])}}}'

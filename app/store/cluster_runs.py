@@ -13,15 +13,9 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from app.domain import ModelInfo
+from app.store.analysis_tables import ClusterMembersRow, ClusterPointsRow, ClusterRow, ClusterRunRow
 from app.store.models import as_info
-from app.store.tables import (
-    Base,
-    ClusterMembersRow,
-    ClusterPointsRow,
-    ClusterRow,
-    ClusterRunRow,
-    ModelRow,
-)
+from app.store.tables import Base, ModelRow
 
 State = Literal["queued", "running", "done", "failed"]
 

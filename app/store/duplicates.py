@@ -24,14 +24,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from app.domain import Channel, Clip, DuplicateKind
-from app.store.tables import (
-    Base,
-    ClipRow,
-    DuplicateDecisionRow,
-    DuplicatePairRow,
-    EmbeddingRow,
-    FingerprintRow,
-)
+from app.store.analysis_tables import DuplicateDecisionRow, DuplicatePairRow, FingerprintRow
+from app.store.tables import Base, ClipRow, EmbeddingRow
 
 Decision = Literal["confirm", "dismiss"]
 Ids = NDArray[np.int64]

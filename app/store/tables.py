@@ -178,51 +178,6 @@ class RecognitionRow(ScoreColumns, Base):
     )
 
 
-class FingerprintRow(Base):
-    """What tells a clip's recording from others, as `app.analysis.fingerprint` packs it."""
-
-    __tablename__ = "fingerprints"
-
-    clip_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("clips.id", ondelete="CASCADE"), primary_key=True
-    )
-    packed: Mapped[bytes] = mapped_column(LargeBinary)
-    # Whether it was compared with all clips that were committed before it, also those that were
-    # on their way beside it.
-    compared: Mapped[bool] = mapped_column(index=True)
-
-
-class DuplicatePairRow(Base):
-    """Two clips found to be duplicates by what is heard in them; those with the same hash are
-    found by it."""
-
-    __tablename__ = "duplicate_pairs"
-
-    low_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("clips.id", ondelete="CASCADE"), primary_key=True
-    )
-    high_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("clips.id", ondelete="CASCADE"), primary_key=True, index=True
-    )
-    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
-    similarity: Mapped[float] = mapped_column(Float(53))
-
-
-class DuplicateDecisionRow(Base):
-    """What somebody said of two clips, for as long as both exist."""
-
-    __tablename__ = "duplicate_decisions"
-
-    low_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("clips.id", ondelete="CASCADE"), primary_key=True
-    )
-    high_id: Mapped[int] = mapped_column(
-        Id, ForeignKey("clips.id", ondelete="CASCADE"), primary_key=True, index=True
-    )
-    decision: Mapped[str] = mapped_column(String(7))
-    decided_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
-
-
 class ImportRow(Base):
     """A file of vectors or a result directory that is being or was imported: `done` changes in
     the transaction that stores the rows, so that none is stored twice."""
@@ -256,73 +211,6 @@ class ReindexRow(Base):
     finished_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
     message: Mapped[str | None] = mapped_column(Text)
     summary: Mapped[dict[str, Any] | None] = mapped_column(Json)
-
-
-class ClusterRunRow(Base):
-    """A grouping of clips that somebody asked for. Its ids are never reused: who works on one that
-    was deleted must not take a later one for it."""
-
-    __tablename__ = "cluster_runs"
-    __table_args__ = ({"sqlite_autoincrement": True},)
-
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))  # whose embeddings it uses
-    algorithm: Mapped[str] = mapped_column(String(10))
-    n_clusters: Mapped[int | None]
-    seed: Mapped[int] = mapped_column(BigInteger)
-    filters: Mapped[dict[str, Any]] = mapped_column(Json)
-    previous: Mapped[int | None]  # the run that it is compared with, which may be gone
-    state: Mapped[str] = mapped_column(String(10), index=True)
-    attempts: Mapped[int]  # processes that began it
-    created_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
-    started_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
-    finished_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
-    message: Mapped[str | None] = mapped_column(Text)
-    summary: Mapped[dict[str, Any] | None] = mapped_column(Json)
-
-
-class ClusterRow(Base):
-    """What is said of one cluster of a run."""
-
-    __tablename__ = "clusters"
-
-    run_id: Mapped[int] = mapped_column(
-        ForeignKey("cluster_runs.id", ondelete="CASCADE"), primary_key=True
-    )
-    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    lasting_id: Mapped[int]
-    name: Mapped[str] = mapped_column(Text)
-    profile: Mapped[dict[str, Any]] = mapped_column(Json)
-    centre: Mapped[bytes] = mapped_column(LargeBinary)  # float32
-
-
-class ClusterMembersRow(Base):
-    """Some members of a cluster, or of the outliers (-1), by rising id. Clips that are deleted
-    later stay here, as numbers: whoever reads takes them out."""
-
-    __tablename__ = "cluster_members"
-
-    run_id: Mapped[int] = mapped_column(
-        ForeignKey("cluster_runs.id", ondelete="CASCADE"), primary_key=True
-    )
-    cluster: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    last_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    ids: Mapped[bytes] = mapped_column(LargeBinary)  # int64 (n,)
-
-
-class ClusterPointsRow(Base):
-    """Some clips on a run's map, by rising id; deleted ones stay likewise."""
-
-    __tablename__ = "cluster_points"
-
-    run_id: Mapped[int] = mapped_column(
-        ForeignKey("cluster_runs.id", ondelete="CASCADE"), primary_key=True
-    )
-    last_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    ids: Mapped[bytes] = mapped_column(LargeBinary)  # int64 (n,)
-    clusters: Mapped[bytes] = mapped_column(LargeBinary)  # int32 (n,)
-    emotions: Mapped[bytes] = mapped_column(LargeBinary)  # int8 (n,) places in LABELS, or -1
-    places: Mapped[bytes] = mapped_column(LargeBinary)  # float32 (n, 2)
 
 
 class DatabaseRow(Base):
