@@ -8,8 +8,10 @@ from collections.abc import Iterator
 import pytest
 from threadpoolctl import threadpool_limits
 
+from app.analysis import blas_threads
+
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with threadpool_limits(1):
+def threads() -> Iterator[None]:
+    with blas_threads.one_thread(), threadpool_limits(1, user_api="openmp"):
         yield
