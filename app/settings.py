@@ -105,6 +105,23 @@ class Settings(BaseSettings):
         600, ge=0.025, le=14_400, description="Longest audio (seconds, once decoded)."
     )
 
+    repeat_window_days: float = Field(
+        30, gt=0, le=3660, description="Repeat complaints: two clips are this far apart, at most."
+    )
+    repeat_nearness: float = Field(
+        0.9,
+        gt=0,
+        le=2,
+        description="Repeat complaints of one customer: similarity, as a share of the tenth "
+        "neighbour's; above 1 only what is nearer.",
+    )
+    repeat_emotion: float = Field(
+        0.9,
+        ge=0,
+        le=1,
+        description="Repeat complaints: Bhattacharyya coefficient of the emotion scores, at least.",
+    )
+
     snapshot_minutes: float = Field(
         10, gt=0, le=60, description="A changed index is saved to disk this often (minutes)."
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Collection, Mapping
+from typing import NamedTuple, get_args
 
 from app.analysis.groups import Ids, as_pairs, groups
 from app.domain import DuplicateKind
@@ -13,6 +13,7 @@ from app.store import Session, Store, duplicates
 from app.store.duplicates import Decision, Pair
 
 Kinds = frozenset[DuplicateKind]
+ALL: tuple[DuplicateKind, ...] = get_args(DuplicateKind)
 
 
 class Grouped(NamedTuple):
@@ -27,16 +28,17 @@ class DuplicateGroups:
         self._store = store
         self._working = threading.Lock()  # one works them out, others wait for it
         self._changes = itertools.count(1)
-        self._changed = 0
+        self._changed: dict[DuplicateKind, int] = dict.fromkeys(ALL, 0)
         self._known: dict[Kinds, tuple[int, Grouped]] = {}
 
-    def changed(self) -> None:
-        self._changed = next(self._changes)
+    def changed(self, kinds: Collection[DuplicateKind] = ALL) -> None:
+        """Links of these kinds may be others now."""
+        self._changed |= dict.fromkeys(kinds, next(self._changes))
 
     def of(self, kinds: Kinds) -> Grouped:
         """By links of these kinds and those that were confirmed."""
         with self._working:
-            changed = self._changed  # before anything is read
+            changed = max(self._changed[kind] for kind in kinds)  # before anything is read
             at, grouped = self._known.get(kinds, (-1, None))
             if grouped is None or at != changed:
                 with self._store.read() as session:
@@ -51,6 +53,6 @@ def _grouped(session: Session, kinds: Kinds) -> Grouped:
     if "same_file" in kinds:
         for same in duplicates.all_same_files(session):
             links += itertools.pairwise(same)
-    links += [one[:2] for one in duplicates.all_pairs(session) if one.kind in kinds]
+    links += [one[:2] for one in duplicates.all_pairs(session, kinds)]
     apart = (pair for pair, decision in decided.items() if decision == "dismiss")
     return Grouped(groups(as_pairs(links), as_pairs(apart)), decided)

@@ -39,8 +39,9 @@ class DuplicateGroup:
 def of_clip(library: Library, clip_id: int, limit: int) -> list[Duplicate]:
     """By the other clip's id. Raises NotFound when there is no such clip."""
     clip = library.clip(clip_id)
+    repeats = library.repeats.of(clip_id)
     with library.store.read() as session:
-        return duplicates.of_clip(session, clip, limit)
+        return duplicates.of_clip(session, clip, limit, repeats)
 
 
 def decide(library: Library, pairs: Collection[Pair], decision: Decision | None) -> None:

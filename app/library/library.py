@@ -40,6 +40,7 @@ from app.library.rebuilding import Rebuild
 from app.library.recordings import Recordings
 from app.library.reembedding import Reembedding
 from app.library.reindex import Reindexing
+from app.library.repeats import Repeats
 from app.library.roles import Roles
 from app.library.spaces import Spaces, load_active, open_spaces
 from app.library.summaries import Summaries
@@ -81,6 +82,7 @@ class Library:
             )
             self.summaries = Summaries(self.store)
             self.roles = Roles(settings, self.store, spaces, lambda: self.filters, self.summaries)
+            self.repeats = Repeats(settings, self.store, self.roles, self.duplicate_groups)
             self.reindexing = self._reindexing()
             self.clusterings = Clusterings(self.store)
             self.classifiers = Classifiers(self)
@@ -111,7 +113,9 @@ class Library:
             (60.0, self.recordings.index.audit),
             (minutes * 60, self.recordings.index.save),
         )
-        self._maintenance.start("duplicates", (1.0, self.recordings.catch_up))
+        self._maintenance.start(
+            "duplicates", (1.0, self.recordings.catch_up), (1.0, self.repeats.catch_up)
+        )
         self._maintenance.start("reindex", (0.0, lambda: self.reindexing.work("reembed", "drop")))
         self._maintenance.start("clusters", (0.0, self.clusterings.work))
         self._maintenance.start("classifiers", (0.0, self.classifier_upkeep.work))
@@ -137,6 +141,7 @@ class Library:
         self.gate.close()
         self.roles.close()
         self.recordings.stop()
+        self.repeats.stop()
         self.clusterings.close()
         self._maintenance.join()
         self.classifiers.close()

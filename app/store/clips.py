@@ -222,7 +222,8 @@ def update(session: Session, clip_id: int, fields: ClipFields) -> None:
     """Replace what the caller said of a stored clip."""
     stored_at = session.scalars(select(ClipRow.stored_at).where(ClipRow.id == clip_id)).one()
     changes = sql_update(CLIPS).where(ClipRow.id == clip_id)
-    session.connection().execute(changes.values(field_columns(fields, stored_at)))
+    columns = field_columns(fields, stored_at) | {"repeats_by": None}
+    session.connection().execute(changes.values(columns))
     session.execute(delete(TagRow).where(TagRow.clip_id == clip_id))
     session.execute(delete(MetadataRow).where(MetadataRow.clip_id == clip_id))
     write_keys(session, {clip_id: fields})

@@ -15,6 +15,7 @@ from sqlalchemy import (
     and_,
     delete,
     exists,
+    false,
     func,
     insert,
     or_,
@@ -89,7 +90,7 @@ def add_fingerprint(
 def fingerprints(session: Session, clip_ids: Sequence[int]) -> dict[int, bytes]:
     """Those of the clips that have one, by id."""
     column, found = FINGERPRINTS.c, dict[int, bytes]()
-    for some in _chunks(clip_ids):
+    for some in chunks(clip_ids):
         query = select(column.clip_id, column.packed).where(column.clip_id.in_(some))
         rows = session.connection().execute(query)
         found |= {row.clip_id: row.packed for row in rows}
@@ -105,7 +106,7 @@ def not_compared(session: Session, limit: int) -> list[int]:
 
 def set_compared(session: Session, clip_ids: Sequence[int]) -> None:
     column = FINGERPRINTS.c
-    for some in _chunks(clip_ids):
+    for some in chunks(clip_ids):
         compared = update(FINGERPRINTS).where(column.clip_id.in_(some)).values(compared=True)
         session.connection().execute(compared)
 
@@ -126,16 +127,16 @@ def without_fingerprint(session: Session, after: int, limit: int) -> list[tuple[
 def is_missing(session: Session, clip_id: int) -> bool:
     """Whether a clip has no fingerprint and exists; it is held to the commit."""
     known = session.scalar(select(FingerprintRow.clip_id).where(FingerprintRow.clip_id == clip_id))
-    return known is None and bool(_alive(session, [clip_id]))
+    return known is None and bool(alive(session, [clip_id]))
 
 
 def add_pairs(session: Session, pairs: Iterable[FoundPair]) -> list[FoundPair]:
     """Store pairs that are not there yet; returns those of the given whose clips both exist."""
     wanted = {one[:3]: one for one in pairs}
-    alive = _alive(session, {clip_id for low, high, _ in wanted for clip_id in (low, high)})
-    standing = {key: one for key, one in wanted.items() if alive.issuperset(key[:2])}
+    there = alive(session, {clip_id for low, high, _ in wanted for clip_id in (low, high)})
+    standing = {key: one for key, one in wanted.items() if there.issuperset(key[:2])}
     column, known = PAIRS.c, set[tuple[int, int, str]]()
-    for some in _chunks({high for _, high, _ in standing}):
+    for some in chunks({high for _, high, _ in standing}):
         known.update(
             (row.low_id, row.high_id, row.kind)
             for row in session.connection().execute(select(PAIRS).where(column.high_id.in_(some)))
@@ -168,9 +169,11 @@ def first_of(session: Session, clip: Clip) -> tuple[int, DuplicateKind] | None:
     return None if recording is None else (recording, "same_recording")
 
 
-def of_clip(session: Session, clip: Clip, limit: int) -> list[Duplicate]:
+def of_clip(
+    session: Session, clip: Clip, limit: int, repeats: Sequence[FoundPair] | None
+) -> list[Duplicate]:
     """The first clips, by id, that are duplicates of one, or were said to be or not to be; of each
-    the surest kind that was found."""
+    the surest kind that was found. Repeat complaints are those given, or else those stored."""
     same = _same_file(clip.file_sha256, clip.audio_sha256, clip.channel)
     files = session.scalars(
         select(ClipRow.id).where(same, ClipRow.id != clip.id).order_by(ClipRow.id).limit(limit)
@@ -179,10 +182,13 @@ def of_clip(session: Session, clip: Clip, limit: int) -> list[Duplicate]:
     for row in session.connection().execute(select(DECISIONS).where(_of(DECISIONS, clip.id))):
         decided[_other(row, clip.id)] = row.decision
     found = {other: Duplicate(other, None, None, None) for other in decided}
-    pairs = session.connection().execute(select(PAIRS).where(_of(PAIRS, clip.id))).all()
-    for row in sorted(pairs, key=lambda one: -_rank(one.kind)):
-        other = _other(row, clip.id)
-        found[other] = Duplicate(other, row.kind, row.similarity, None)
+    rows = session.connection().execute(select(PAIRS).where(_of(PAIRS, clip.id)))
+    pairs = [FoundPair(*row) for row in rows]
+    if repeats is not None:
+        pairs = [*(pair for pair in pairs if pair.kind != "repeat_complaint"), *repeats]
+    for pair in sorted(pairs, key=lambda its: -_rank(its.kind)):
+        other = _other(pair, clip.id)
+        found[other] = Duplicate(other, pair.kind, pair.similarity, None)
     found |= {other: Duplicate(other, "same_file", 1.0, None) for other in files}
     return [
         one._replace(decision=decided.get(other)) for other, one in sorted(found.items())[:limit]
@@ -214,9 +220,9 @@ def all_same_files(session: Session) -> Iterator[list[int]]:
             yield together
 
 
-def all_pairs(session: Session) -> list[FoundPair]:
-    """Those that were found, the surest first: by kind, then by similarity."""
-    rows = session.connection().execute(select(PAIRS))
+def all_pairs(session: Session, kinds: Collection[DuplicateKind]) -> list[FoundPair]:
+    """Those of these kinds that were found, the surest first: by kind, then by similarity."""
+    rows = session.connection().execute(select(PAIRS).where(PAIRS.c.kind.in_(kinds)))
     pairs = [FoundPair(*row) for row in rows]
     return sorted(pairs, key=lambda one: (_rank(one.kind), -one.similarity, one[:2]))
 
@@ -229,7 +235,7 @@ def all_decisions(session: Session) -> dict[Pair, Decision]:
 def pairs_among(session: Session, clip_ids: Collection[int]) -> list[FoundPair]:
     """Those that were found of which both clips are among these."""
     found = list[FoundPair]()
-    for some in _chunks(clip_ids):
+    for some in chunks(clip_ids):
         rows = session.connection().execute(select(PAIRS).where(PAIRS.c.low_id.in_(some)))
         found += [FoundPair(*row) for row in rows if row.high_id in clip_ids]
     return found
@@ -238,7 +244,7 @@ def pairs_among(session: Session, clip_ids: Collection[int]) -> list[FoundPair]:
 def file_facts(session: Session, clip_ids: Collection[int]) -> dict[int, FileFacts]:
     """Of those of the clips that exist, by rising id."""
     found: dict[int, FileFacts] = {}
-    for some in _chunks(clip_ids):
+    for some in chunks(clip_ids):
         columns = (getattr(ClipRow, name) for name in FileFacts._fields)
         query = select(ClipRow.id, *columns).where(ClipRow.id.in_(some)).order_by(ClipRow.id)
         found |= {clip_id: FileFacts(*facts) for clip_id, *facts in session.execute(query)}
@@ -254,7 +260,7 @@ def decide(
     """
     wanted = sorted({(min(pair), max(pair)) for pair in pairs})
     named = {clip_id for pair in wanted for clip_id in pair}
-    if missing := named - _alive(session, named):
+    if missing := named - alive(session, named):
         return sorted(missing)
     column, connection = DECISIONS.c, session.connection()
     for low, high in wanted:
@@ -270,17 +276,17 @@ def decide(
     return []
 
 
-def _alive(session: Session, clip_ids: Collection[int]) -> set[int]:
+def alive(session: Session, clip_ids: Collection[int]) -> set[int]:
     """Those of the clips that exist. They are held to the commit: a deletion that came between
     would leave something said of no clip."""
     found: set[int] = set()
-    for some in _chunks(clip_ids):
+    for some in chunks(clip_ids):
         query = select(ClipRow.id).where(ClipRow.id.in_(some))
         found.update(session.scalars(query.with_for_update(read=True, key_share=True)))
     return found
 
 
-def _chunks(clip_ids: Collection[int]) -> Iterator[list[int]]:
+def chunks(clip_ids: Collection[int]) -> Iterator[list[int]]:
     ordered = sorted(clip_ids)
     return (ordered[start : start + CHUNK] for start in range(0, len(ordered), CHUNK))
 
@@ -288,8 +294,12 @@ def _chunks(clip_ids: Collection[int]) -> Iterator[list[int]]:
 def _same_file(
     file_sha256: str | None, audio_sha256: str | None, channel: Channel
 ) -> ColumnElement[bool]:
-    same_bytes = (ClipRow.file_sha256 == file_sha256) & (ClipRow.channel == channel)
-    return or_(same_bytes, ClipRow.audio_sha256 == audio_sha256)
+    """Two unknown hashes are not the same."""
+    same_bytes = and_(ClipRow.file_sha256 == file_sha256, ClipRow.channel == channel)
+    return or_(
+        false() if file_sha256 is None else same_bytes,
+        false() if audio_sha256 is None else ClipRow.audio_sha256 == audio_sha256,
+    )
 
 
 def _dismissed(low: ColumnElement[int], high: int) -> ColumnElement[bool]:
@@ -303,7 +313,7 @@ def _of(table: FromClause, clip_id: int) -> ColumnElement[bool]:
     return or_(table.c.low_id == clip_id, table.c.high_id == clip_id)
 
 
-def _other(pair: Row[Any], clip_id: int) -> int:
+def _other(pair: Row[Any] | FoundPair, clip_id: int) -> int:
     other: int = pair.high_id if pair.low_id == clip_id else pair.low_id
     return other
 

@@ -130,6 +130,8 @@ class ClipRow(ScoreColumns, Base):
     audio_key: Mapped[str | None] = mapped_column(String(40), unique=True)
     result_dir: Mapped[str | None] = mapped_column(Text)
     warnings: Mapped[list[str]] = mapped_column(Json)
+    # A digest of the model and thresholds that repeat complaints were looked for by; null: not yet.
+    repeats_by: Mapped[int | None] = mapped_column(BigInteger, index=True)
 
 
 class TagRow(Base):

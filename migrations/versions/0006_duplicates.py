@@ -45,9 +45,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("low_id", "high_id", name=op.f("pk_duplicate_decisions")),
     )
     op.create_index(op.f("ix_duplicate_decisions_high_id"), "duplicate_decisions", ["high_id"])
+    op.add_column("clips", sa.Column("repeats_by", sa.BigInteger(), nullable=True))
+    op.create_index(op.f("ix_clips_repeats_by"), "clips", ["repeats_by"])
 
 
 def downgrade() -> None:
+    op.drop_index(op.f("ix_clips_repeats_by"), "clips")
+    op.drop_column("clips", "repeats_by")
     op.drop_table("duplicate_decisions")
     op.drop_table("duplicate_pairs")
     op.drop_table("fingerprints")

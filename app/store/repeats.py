@@ -1,0 +1,143 @@
+"""What tells repeat complaints: customers, times and scores of clips; and the pairs found."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, delete, insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from app.store.duplicates import CHUNK, PAIRS, FoundPair, alive, chunks
+from app.store.tables import SCORE_COLUMNS, Base, ClipRow
+
+CLIPS = Base.metadata.tables[ClipRow.__tablename__]
+KIND = "repeat_complaint"
+FACTS = (
+    *(CLIPS.c[name] for name in ("id", "customer_id", "call_id", "at", "indexable")),
+    *(CLIPS.c[name] for name in ("file_sha256", "audio_sha256")),
+    *(CLIPS.c[name] for name in SCORE_COLUMNS),
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Facts:
+    clip_id: int
+    customer_id: str | None
+    call_id: str | None
+    at: dt.datetime
+    indexable: bool
+    hashes: frozenset[str]  # of its bytes and of its samples
+    scores: tuple[float, ...] | None
+
+
+def not_compared(session: Session, after: int, limit: int) -> list[int]:
+    """Clips beyond `after`, ascending, whose repeats were not looked for yet."""
+    column = CLIPS.c
+    query = select(column.id).where(column.repeats_by.is_(None), column.id > after)
+    return list(session.connection().scalars(query.order_by(column.id).limit(limit)))
+
+
+def is_compared(session: Session, clip_id: int, by: int) -> bool:
+    query = select(CLIPS.c.repeats_by).where(CLIPS.c.id == clip_id)
+    return session.connection().scalar(query) == by
+
+
+def outdate(session: Session, by: int, limit: int) -> int:
+    """Have repeats looked for again where others than these thresholds were used; returns how
+    many clips that is, `limit` at most."""
+    column = CLIPS.c.repeats_by
+    old = select(CLIPS.c.id).where(or_(column < by, column > by)).limit(limit)
+    some = list(session.connection().scalars(old))
+    _mark(session, some, None)
+    return len(some)
+
+
+def facts(session: Session, clip_ids: Collection[int]) -> dict[int, Facts]:
+    """Of those of the clips that exist."""
+    found: dict[int, Facts] = {}
+    for some in chunks(clip_ids):
+        found |= _facts(session, CLIPS.c.id.in_(some))
+    return found
+
+
+def of_customer(
+    session: Session, one: Facts, window: dt.timedelta, each_way: int
+) -> dict[int, Facts]:
+    """The other clips of its customer that are the nearest before it and after it, so that of two
+    clips each has the other or none has."""
+    if one.customer_id is None:
+        return {}
+    column, found = CLIPS.c, dict[int, Facts]()
+    its = (column.customer_id == one.customer_id) & column.at.between(
+        one.at - window, one.at + window
+    )
+    at_once = column.at == one.at
+    before = its & ((column.at < one.at) | (at_once & (column.id < one.clip_id)))
+    after = its & ((column.at > one.at) | (at_once & (column.id > one.clip_id)))
+    found |= _facts(session, before, (column.at.desc(), column.id.desc()), each_way)
+    found |= _facts(session, after, (column.at, column.id), each_way)
+    return found
+
+
+def replace(
+    session: Session, by: int, compared: Iterable[Facts], pairs: Sequence[FoundPair]
+) -> bool:
+    """Store what was found of clips, in place of what was found of them before, and mark them.
+
+    Clips that are no longer what they were are left for the next time. Returns whether anything
+    is different now.
+    """
+    before = {one.clip_id: one for one in compared}
+    held = alive(session, before)
+    now = facts(session, held)
+    standing = {clip_id for clip_id in held if now[clip_id] == before[clip_id]}
+    old = set[tuple[int, int]]()
+    for some in chunks(standing):
+        involved = or_(PAIRS.c.low_id.in_(some), PAIRS.c.high_id.in_(some))
+        query = select(PAIRS.c.low_id, PAIRS.c.high_id).where(PAIRS.c.kind == KIND, involved)
+        old |= {(row.low_id, row.high_id) for row in session.connection().execute(query)}
+    new = {one[:2]: one for one in pairs if not standing.isdisjoint(one[:2])}
+    exist = alive(session, {clip_id for pair in new for clip_id in pair})
+    new = {pair: one for pair, one in new.items() if exist.issuperset(pair)}
+    for low, high in old - new.keys():
+        session.connection().execute(
+            delete(PAIRS).where(
+                PAIRS.c.low_id == low, PAIRS.c.high_id == high, PAIRS.c.kind == KIND
+            )
+        )
+    if added := [one._asdict() for pair, one in new.items() if pair not in old]:
+        session.connection().execute(insert(PAIRS), added)
+    _mark(session, sorted(standing), by)
+    return bool(added) or not old <= new.keys()
+
+
+def _mark(session: Session, clip_ids: Sequence[int], by: int | None) -> None:
+    for some in chunks(clip_ids):
+        changed = update(CLIPS).where(CLIPS.c.id.in_(some)).values(repeats_by=by)
+        session.connection().execute(changed)
+
+
+def _facts(
+    session: Session,
+    where: ColumnElement[bool],
+    order: Sequence[ColumnElement[Any]] = (),
+    limit: int = CHUNK,
+) -> dict[int, Facts]:
+    query = select(*FACTS).where(where).order_by(*order).limit(limit)
+    return {row.id: _of(row) for row in session.connection().execute(query)}
+
+
+def _of(row: Row[Any]) -> Facts:
+    scores = tuple(row[-len(SCORE_COLUMNS) :])
+    return Facts(
+        clip_id=row.id,
+        customer_id=row.customer_id,
+        call_id=row.call_id,
+        at=row.at,
+        indexable=row.indexable,
+        hashes=frozenset({row.file_sha256, row.audio_sha256} - {None}),
+        scores=None if None in scores else scores,
+    )
