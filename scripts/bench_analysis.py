@@ -1,6 +1,8 @@
 """The methods of analysis, measured.
 
     python -m scripts.bench_analysis duplicates [--emodb DIR]
+    python -m scripts.bench_analysis repeats --models MODEL_A MODEL_B [--emodb DIR]
+    python -m scripts.bench_analysis repeats --vectors DIR
     python -m scripts.bench_analysis clusters --models MODEL_A MODEL_B [--emodb DIR]
     python -m scripts.bench_analysis clusters --vectors DIR
     python -m scripts.bench_analysis classifier MODEL_A MODEL_B
@@ -15,7 +17,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from scripts.analysis_benchmark import classifier, clusters, duplicates
+from scripts.analysis_benchmark import classifier, clusters, duplicates, repeats
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -23,7 +25,7 @@ def main(words: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parts = parser.add_subparsers(required=True)
-    for part in (duplicates, clusters, classifier):
+    for part in (duplicates, repeats, clusters, classifier):
         part.add_to(parts)
     told = parser.parse_args(words)
     told.measure(told)

@@ -27,7 +27,8 @@ class DuplicateView(BaseModel):
     kind: DuplicateKind | None = Field(description="Null: only decided, nothing was found.")
     similarity: float | None = Field(
         description="1 for the same file; for the same recording, how far the fingerprints agree: "
-        "1 less twice the share of bits that differ."
+        "1 less twice the share of bits that differ; for a repeat complaint, the cosine that "
+        "a search tells."
     )
     decision: Decision | None
 

@@ -43,13 +43,16 @@ Floats = NDArray[np.float64]
 
 
 class Heard(NamedTuple):
-    """All clips as one model hears them; every column is (n,) but the embeddings, (n, D)."""
+    """All clips as one model hears them; every column is (n,) but two."""
 
-    embeddings: NDArray[np.float32]
+    embeddings: NDArray[np.float32]  # (n, D)
     scores: NDArray[np.float32]  # angry
     says_angry: NDArray[np.bool_]  # more than any other emotion
     angry: NDArray[np.bool_]  # as acted
     speakers: NDArray[np.str_]
+    emotions: NDArray[np.str_]  # as acted
+    sentences: NDArray[np.str_]
+    by_label: NDArray[np.float32]  # (n, L)
 
 
 def add_to(parts: Any) -> None:
@@ -98,6 +101,9 @@ def hear(model: Path, emodb: Path) -> Heard:
         by_label.argmax(axis=1) == ANGRY,
         np.array([row["label"] == "angry" for row in rows]),
         np.array([row["speaker"] for row in rows]),
+        np.array([row["label"] for row in rows]),
+        np.array([row["text_id"] for row in rows]),
+        by_label,
     )
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import requests
 
+from app.library import recordings
+from app.library.files import index_directory
 from tests.cli.test_cli import run
 from tests.cli.test_import_vectors import DIMENSION, free_port, write_npy
 from tests.service import Service
@@ -72,7 +74,9 @@ def test_running_and_stopped(start: Start) -> None:
     service.stop()
     assert check(service)[0] == 0
     execute(service, "DELETE FROM clips WHERE id = 20")
-    [ids] = service.data_dir.glob("index/*/ids-*.npy")
+    of_recordings = index_directory(service.data_dir, recordings.MODEL)
+    [directory] = set(service.data_dir.glob("index/*")) - {of_recordings}
+    [ids] = directory.glob("ids-*.npy")
     content = ids.read_bytes()
     assert check(service)[0] == 1
     assert ids.read_bytes() == content

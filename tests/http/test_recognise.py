@@ -114,7 +114,8 @@ def test_what_is_said_of_a_clip_is_kept(service: Service, audio: Path) -> None:
     assert clip["metadata"] == {"line": 3, "nested": {"deep": [1, None]}}
 
 
-def test_channels_of_a_stereo_call(service: Service, audio: Path) -> None:
+def test_channels_of_a_stereo_call(start: Callable[..., Service], audio: Path) -> None:
+    service = start()
     stereo = audio / "stereo_call_48k.flac"
     ids = {channel: service.store(stereo, channel=channel) for channel in ("left", "right", "mix")}
     split = service.post(stereo, channel="split").json()

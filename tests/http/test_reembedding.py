@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from app.domain import LABELS
+from app.library import recordings
 from tests.http.test_crash import check
 from tests.http.test_errors import is_problem, pcm
 from tests.http.test_reindex import Start, finished, latest, reindex
@@ -21,6 +22,10 @@ from tests.second_model import NAME, place_second_model
 from tests.service import Service
 
 BUNDLED = "emoseek/bundled"
+OF_MODELS = """
+    SELECT count(*) FROM embeddings JOIN models ON models.id = embeddings.model_id
+    WHERE models.name != ?
+"""
 
 
 def to_other(service: Service) -> dict[str, Any]:
@@ -208,8 +213,9 @@ NO_HUB = {"MODELSCOPE_ENDPOINT": "http://127.0.0.1:9"}
 
 
 def embeddings(service: Service) -> int:
+    """By models that recognise."""
     with sqlite3.connect(service.data_dir / "emoseek.db") as database:
-        [number] = database.execute("SELECT count(*) FROM embeddings").fetchone()
+        [number] = database.execute(OF_MODELS, (recordings.NAME,)).fetchone()
     database.close()
     return int(number)
 

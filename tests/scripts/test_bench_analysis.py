@@ -21,7 +21,9 @@ def heard() -> classifier.Heard:
     embeddings = random.standard_normal((len(speakers), 4)).astype(np.float32)
     embeddings[angry] += 2
     scores = random.random(len(speakers)).astype(np.float32)
-    return classifier.Heard(embeddings, scores, scores > 0.5, angry, speakers)
+    emotions = np.where(angry, "angry", "calm")
+    told = emotions, speakers, embeddings
+    return classifier.Heard(embeddings, scores, scores > 0.5, angry, speakers, *told)
 
 
 @pytest.mark.parametrize("name", ["from_unheard", "from_heard"])
