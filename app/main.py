@@ -27,6 +27,8 @@ from app.http import (
     problems,
     recognise,
     reindex,
+    reports,
+    schedules,
     search,
 )
 from app.http.guard import ApiKey, BodyLimit, ProblemsOnly
@@ -82,7 +84,7 @@ def create_app(
     app.state.tally = Tally()
     app.state.similar = Similar()
     for module in (
-        *(recognise, clips, duplicates, search, clusters, classifiers),
+        *(recognise, clips, duplicates, search, clusters, classifiers, reports, schedules),
         *(imports, reindex, index_check, operations),
     ):
         app.include_router(module.router)

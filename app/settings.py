@@ -125,6 +125,12 @@ class Settings(BaseSettings):
     snapshot_minutes: float = Field(
         10, gt=0, le=60, description="A changed index is saved to disk this often (minutes)."
     )
+    report_retention_days: float = Field(
+        400,
+        gt=0,
+        le=36_500,
+        description="Reports are removed this long after they were made (days).",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe line that is logged."
     )

@@ -105,6 +105,28 @@ def place(point: str) -> None:
             write(self, points)
 
         GroupingRun._write_points = wait_and_write  # type: ignore[method-assign]
+    elif point.startswith("report"):
+        from app.library.reports import Reports
+
+        if point == "report, its clusters begun":
+            begin_run = Reports._begin_run
+            Reports._begin_run = lambda self, one: die(  # type: ignore[method-assign]
+                begin_run(self, one)
+            )
+        else:
+            assert point == "report, before it ends"
+            Reports._end = die  # type: ignore[method-assign]
+    elif point.startswith("slot"):
+        from app.library.schedules import Schedules
+
+        fire = Schedules.fire
+        if point == "slot, before it is fired":
+            Schedules.fire = die  # type: ignore[method-assign]
+        else:
+            assert point == "slot, fired"
+            Schedules.fire = lambda self, *of: die(  # type: ignore[method-assign]
+                fire(self, *of)
+            )
     elif point.startswith("reembedding"):
         kill_reembedding(point)
     elif point == "third block of an apply":
@@ -172,7 +194,24 @@ def place(point: str) -> None:
         raise AssertionError(point)
 
 
+def move_clock() -> None:
+    """Schedules see the time that the file `clock`, in the working directory, is ahead by
+    (seconds)."""
+    import datetime as dt
+
+    from app.library import clock
+
+    def now() -> dt.datetime:
+        ahead = Path("clock")
+        seconds = float(ahead.read_text()) if ahead.exists() else 0.0
+        return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
+
+    clock.now = now
+
+
 if __name__ == "__main__":
+    if os.environ.pop("EMOSEEK_TEST_CLOCK", None):
+        move_clock()
     if point := os.environ.pop("EMOSEEK_TEST_KILL", None):
         place(point)
     main()

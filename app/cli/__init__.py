@@ -12,6 +12,7 @@ from app.cli.index import index
 from app.cli.ingest import ingest
 from app.cli.models import models
 from app.cli.recognise import recognise
+from app.cli.report import report, schedules
 from app.cli.serve import serve, stop
 from app.cli.similar import similar
 from app.errors import EmoseekError
@@ -31,6 +32,8 @@ for command in (
     import_results,
     import_vectors,
     similar,
+    report,
+    schedules,
     index,
     models,
 ):

@@ -82,7 +82,7 @@ def list_cluster_runs(
     cursor: Cursor = None,
     library: Library = Depends(library_of),
 ) -> ClusterRunPage:
-    before = None if cursor is None else _cursor(cursor)
+    before = None if cursor is None else cursor_id(cursor)
     page = library.clusterings.page(limit + 1, before)
     return ClusterRunPage(
         runs=[ClusterRun.of(run, library.clusterings.progress(run.id)) for run in page[:limit]],
@@ -109,7 +109,7 @@ def get_members(
     library: Library = Depends(library_of),
 ) -> MemberPage:
     _check_done(library, run_id)
-    after = 0 if cursor is None else _cursor(cursor)
+    after = 0 if cursor is None else cursor_id(cursor)
     ids, more = library.clusterings.members(run_id, cluster, after, limit)
     return MemberPage(clip_ids=ids.tolist(), next_cursor=None if more is None else str(more))
 
@@ -123,15 +123,16 @@ def get_map(
 ) -> MapPage:
     """Alike clips lie near each other. Of more than 100,000 clips as many are drawn."""
     _check_done(library, run_id)
-    after = 0 if cursor is None else _cursor(cursor)
+    after = 0 if cursor is None else cursor_id(cursor)
     return MapPage.of(*library.clusterings.points(run_id, after, limit))
 
 
 @router.delete(
-    "/{run_id}", status_code=204, responses=responses(404), summary="Delete a run, or end it"
+    "/{run_id}", status_code=204, responses=responses(404, 409), summary="Delete a run, or end it"
 )
 def delete_clusters(run_id: RunId, library: Library = Depends(library_of)) -> None:
-    """With all that it found. One that is queued or running ends."""
+    """With all that it found. One that is queued or running ends. A report's is deleted with the
+    report."""
     library.clusterings.remove(run_id)
 
 
@@ -140,7 +141,7 @@ def _check_done(library: Library, run_id: int) -> None:
         raise Conflict(f"Cluster run {run_id} is not done.")
 
 
-def _cursor(text: str) -> int:
+def cursor_id(text: str) -> int:
     if re.fullmatch("[0-9]{1,19}", text) is None or int(text) > MAX_ID:
         raise InvalidParameter("cursor", "is not one that this route gave out.")
     return int(text)

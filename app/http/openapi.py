@@ -38,6 +38,7 @@ def install(app: FastAPI) -> None:
 def _mend(path: str, operation: dict[str, Any]) -> None:
     for status, response in operation["responses"].items():
         if int(status) >= 400 and "content" in response:
-            response["content"] = {MEDIA_TYPE: response["content"]["application/json"]}
+            [content] = response["content"].values()  # whatever the route answers with otherwise
+            response["content"] = {MEDIA_TYPE: content}
     if path != "/healthz":
         operation["security"] = [{"key": []}, {}]  # or nothing, where no key is set

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from app.analysis.grouping import Algorithm, TooFew
 from app.analysis.process import WorkerEnded
 from app.domain import ClipFilter
-from app.errors import InvalidParameter, NotFound, Unavailable
+from app.errors import Conflict, InvalidParameter, NotFound, Unavailable
 from app.library.filter_json import to_json
 from app.library.grouping_run import GroupingRun, Stopped
-from app.store import Store, cluster_runs, clusterable
+from app.store import Store, cluster_runs, clusterable, reports
 from app.store.cluster_runs import NewRun, Points, Run, StoredCluster
 
 MOST_ATTEMPTS = 3  # processes that begin one: what ends a service twice more would do so for ever
@@ -139,11 +139,36 @@ class Clusterings:
         kept = np.flatnonzero(live)
         return found.at(kept), int(found.ids[limit - 1]) if len(found.ids) > limit else None
 
+    def some_points(self, run_id: int, most: int) -> Points:
+        """Up to `most` clips on the map that exist, spread evenly over their ids."""
+        with self._store.read() as session:
+            found = cluster_runs.points(session, run_id)
+            if len(found.ids) > most:
+                found = found.at(np.linspace(0, len(found.ids) - 1, most).astype(np.intp))
+            live = clusterable.live(session, found.ids)
+        return found.at(np.flatnonzero(live))
+
+    def wake(self) -> None:
+        """A run was queued by somebody else than `begin`."""
+        self._look = True
+
     def remove(self, run_id: int) -> None:
-        """With all that it found; one under way ends. Raises NotFound."""
+        """With all that it found; one under way ends.
+
+        Raises:
+            NotFound
+            Conflict: it is what a report tells of, and is deleted with that.
+        """
         with self._store.write() as session:
+            report = reports.of_run(session, run_id)
+            if report is not None:
+                raise Conflict(f"Cluster run {run_id} belongs to report {report}.")
             if not cluster_runs.remove(session, run_id):
                 raise NotFound(f"There is no cluster run {run_id}.")
+        self.end(run_id)
+
+    def end(self, run_id: int) -> None:
+        """Work no more on a run that was deleted."""
         with self._changing:
             if self._at_work is not None and self._at_work.run.id == run_id:
                 self._at_work.stop()

@@ -19,6 +19,7 @@ import numpy as np
 from app.data_dir import Ownership
 from app.domain import Clip, ClipFilter, DuplicateKind
 from app.errors import DataDirInUse, NotFound, Unavailable
+from app.library import clock
 from app.library.classifier_upkeep import ClassifierUpkeep
 from app.library.classifiers import Classifiers
 from app.library.clusterings import Clusterings
@@ -41,7 +42,10 @@ from app.library.recordings import Recordings
 from app.library.reembedding import Reembedding
 from app.library.reindex import Reindexing
 from app.library.repeats import Repeats
+from app.library.reports import Reports
 from app.library.roles import Roles
+from app.library.scheduler import Scheduler
+from app.library.schedules import Schedules
 from app.library.spaces import Spaces, load_active, open_spaces
 from app.library.summaries import Summaries
 from app.recogniser import Recogniser
@@ -87,6 +91,14 @@ class Library:
             self.clusterings = Clusterings(self.store)
             self.classifiers = Classifiers(self)
             self.classifier_upkeep = ClassifierUpkeep(self, self.classifiers)
+            self.reports = Reports(
+                self.store,
+                self.clusterings,
+                lambda: self.model_row,
+                settings.report_retention_days,
+            )
+            self.schedules = Schedules(self.store, lambda: clock.now())
+            self._scheduler = Scheduler(self.schedules, settings.sqlalchemy_url)
             self._recover()
         except BaseException:
             self._ownership.release()
@@ -119,6 +131,11 @@ class Library:
         self._maintenance.start("reindex", (0.0, lambda: self.reindexing.work("reembed", "drop")))
         self._maintenance.start("clusters", (0.0, self.clusterings.work))
         self._maintenance.start("classifiers", (0.0, self.classifier_upkeep.work))
+        self._maintenance.start(
+            "reports", (0.5, self.reports.work), (min(600.0, minutes * 60), self.reports.expire)
+        )
+
+        self._maintenance.start("schedules", (1.0, self._scheduler.look))
 
     @property
     def filters(self) -> FilterColumns:
@@ -143,6 +160,7 @@ class Library:
         self.recordings.stop()
         self.repeats.stop()
         self.clusterings.close()
+        self._scheduler.close()
         self._maintenance.join()
         self.classifiers.close()
         try:

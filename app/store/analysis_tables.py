@@ -1,4 +1,4 @@
-"""The tables of analysis: duplicates, clusters, classifiers."""
+"""The tables of analysis: duplicates, clusters, classifiers, reports and their schedules."""
 
 from __future__ import annotations
 
@@ -228,3 +228,47 @@ class ClassifierApplyRow(Base):
     started_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
     finished_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
     message: Mapped[str | None] = mapped_column(Text)
+
+
+class ReportRow(Base):
+    """A report: what it is of, and figures without persons. What it says of clusters, clips and
+    people is its cluster run's. A schedule has one at most for each of its slots."""
+
+    __tablename__ = "reports"
+    __table_args__ = (
+        UniqueConstraint("schedule_id", "slot"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    schedule_id: Mapped[int | None]  # of a schedule that may be gone; ids are never reused
+    slot: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    filters: Mapped[dict[str, Any]] = mapped_column(Json)
+    grouping: Mapped[dict[str, Any]] = mapped_column(Json)  # algorithm, n_clusters, seed
+    previous: Mapped[int | None]  # the report that it is compared with, which may be gone
+    cluster_run: Mapped[int | None] = mapped_column(index=True)
+    state: Mapped[str] = mapped_column(String(10), index=True)
+    created_at: Mapped[dt.datetime] = mapped_column(UtcDateTime, index=True)
+    finished_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    message: Mapped[str | None] = mapped_column(Text)
+    figures: Mapped[dict[str, Any] | None] = mapped_column(Json)
+
+
+class ScheduleRow(Base):
+    """When reports are made by themselves. Its ids are never reused: its reports keep them."""
+
+    __tablename__ = "schedules"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    cron: Mapped[str] = mapped_column(String(200))
+    time_zone: Mapped[str] = mapped_column(String(100))
+    filters: Mapped[dict[str, Any]] = mapped_column(Json)
+    grouping: Mapped[dict[str, Any]] = mapped_column(Json)
+    catch_up: Mapped[int]  # missed slots that are made up for, the latest ones
+    enabled: Mapped[bool]
+    created_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    last_slot: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    next_slot: Mapped[dt.datetime] = mapped_column(UtcDateTime)
