@@ -34,3 +34,13 @@ install() {
 
 # Which of the two FAISS builds this machine wants.
 hardware() { if nvidia-smi >/dev/null 2>&1; then echo gpu; else echo cpu; fi; }
+
+# Headless Chromium, which the tests of pages look with; without it they are skipped.
+browser() {
+    local root= log=.venv/browser.log
+    if command -v chromium || command -v chromium-browser; then return 0; fi >/dev/null
+    [ "$(id -u)" = 0 ] || root="sudo -n"
+    say "installing chromium, for the tests of pages"
+    { $root apt-get update && $root apt-get install -y --no-install-recommends chromium; } \
+        >"$log" 2>&1 || say "that failed (see $log); tests of pages are skipped."
+}

@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 . scripts/install.sh
 
 install "$(hardware)" dev
+browser
 step() {
     say "$1"
     shift

@@ -37,6 +37,7 @@ DASHES = ("", "7 4", "2 3", "9 3 2 3", "4 2", "1 4", "12 4", "6 2 1 2", "3 6")
 MARKED = 8  # clusters with a colour of their own; the others are drawn as one
 OTHERS = len(COLOURS) - 1
 SIZE = 420  # of a map
+BAR = 240  # how long a bar of emotions is
 
 
 def cluster_marks(clusters: Sequence[dict[str, Any]]) -> dict[int, int]:
@@ -80,7 +81,7 @@ def emotion_bar(emotions: dict[str, float], title: str) -> Markup:
     """Shares of emotions as one bar, each part with its emotion's first letters."""
     drawn, left = [], 0.0
     for place, label in enumerate(LABELS):
-        width = emotions.get(label, 0.0) * 400
+        width = emotions.get(label, 0.0) * BAR
         if width <= 0:
             continue
         drawn.append(
@@ -90,7 +91,7 @@ def emotion_bar(emotions: dict[str, float], title: str) -> Markup:
         if width >= 34:
             drawn.append(f'<text x="{left + width / 2:.1f}" y="15.5" class="on">{label[:3]}</text>')
         left += width
-    return _svg(400, 22, title, "".join(drawn))
+    return _svg(BAR, 22, title, "".join(drawn))
 
 
 def weeks(clusters: Sequence[dict[str, Any]], marks: dict[int, int], title: str) -> Markup:
@@ -140,7 +141,10 @@ def _lines(
     each = max(1, -(-len(dates) // 7))
     for week in range(0, len(dates), each):
         x = place(week, 0).split()[0]
-        drawn.append(f'<text x="{x}" y="{height - 10}" class="mid">{escape(dates[week])}</text>')
+        anchor = "end" if float(x) > width - left else "mid"  # or it would be cut off
+        drawn.append(
+            f'<text x="{x}" y="{height - 10}" class="{anchor}">{escape(dates[week])}</text>'
+        )
     return _svg(width, height, title, "".join(drawn))
 
 
