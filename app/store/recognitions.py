@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Select, delete, exists, func, insert, sele
 from sqlalchemy.orm import Session
 
 from app.domain import Recognition
+from app.store import people_marks
 from app.store.embeddings import CHUNK
 from app.store.tables import (
     SCORE_COLUMNS,
@@ -85,6 +86,21 @@ def swap(session: Session, model: int, clip_ids: Sequence[int] | None = None) ->
         concerned.append(RECOGNITIONS.c.clip_id.in_(clip_ids))
     of_clip = RECOGNITIONS.c.clip_id == CLIPS.c.id
     connection = session.connection()
+    if clip_ids is None:
+        people_marks.all_changed(session)
+    else:
+        people = select(
+            *(CLIPS.c.customer_id, CLIPS.c.agent_id, CLIPS.c.emotion),
+            RECOGNITIONS.c.emotion.label("emotion_now"),
+        )
+        # Locked: nobody gives a clip to somebody else meanwhile.
+        locked = people.where(of_clip, *concerned).with_for_update(of=CLIPS)
+        rows = connection.execute(locked).all()
+        people_marks.changed(
+            session,
+            removed=[row[:3] for row in rows],
+            added=[(*row[:2], row.emotion_now) for row in rows],
+        )
     displaced = select(CLIPS.c.model_id, CLIPS.c.id, *(CLIPS.c[name] for name in SCORES))
     connection.execute(
         insert(RECOGNITIONS).from_select(
