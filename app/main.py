@@ -21,6 +21,7 @@ from app.http import (
     index_check,
     openapi,
     operations,
+    people,
     problems,
     recognise,
     reindex,
@@ -78,7 +79,7 @@ def create_app(
     app.state.started = time.monotonic()
     app.state.tally = Tally()
     app.state.similar = Similar()
-    for module in (recognise, clips, search, imports, reindex, index_check, operations):
+    for module in (recognise, clips, search, imports, people, reindex, index_check, operations):
         app.include_router(module.router)
     problems.install(app)
     openapi.install(app)

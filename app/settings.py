@@ -105,6 +105,13 @@ class Settings(BaseSettings):
         600, ge=0.025, le=14_400, description="Longest audio (seconds, once decoded)."
     )
 
+    drift_false_alarms: float = Field(
+        0.01,
+        ge=0.001,
+        le=0.1,
+        description="Share of customers and agents without any change that are flagged as "
+        "drifting within 100 clips.",
+    )
     snapshot_minutes: float = Field(
         10, gt=0, le=60, description="A changed index is saved to disk this often (minutes)."
     )

@@ -32,6 +32,7 @@ from app.library.gate import Gate
 from app.library.keyed_locks import KeyedLocks
 from app.library.live_index import LiveIndex
 from app.library.maintenance import Maintenance
+from app.library.people import People
 from app.library.rebuilding import Rebuild
 from app.library.reembedding import Reembedding
 from app.library.reindex import Reindexing
@@ -73,6 +74,7 @@ class Library:
             self.summaries = Summaries(self.store)
             self.roles = Roles(settings, self.store, spaces, lambda: self.filters, self.summaries)
             self.reindexing = self._reindexing()
+            self.people = People(self.store)
             self._recover()
         except BaseException:
             self._ownership.release()
@@ -97,6 +99,7 @@ class Library:
             (minutes * 60, lambda: self.roles.tend(LiveIndex.save)),
         )
         self._maintenance.start("reindex", (0.0, lambda: self.reindexing.work("reembed", "drop")))
+        self._maintenance.start("people", (1.0, self.people.work))
 
     @property
     def filters(self) -> FilterColumns:
@@ -116,6 +119,7 @@ class Library:
     def close(self) -> None:
         """Wait for the recognitions under way, save the indexes, give the data directory up."""
         self._maintenance.close()
+        self.people.close()
         self.gate.close()
         self.roles.close()
         self._maintenance.join()

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import datetime as dt
-import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from app.analysis import drift as drifts
 from app.analysis.timeline import Span, Timeline, timeline
@@ -16,8 +14,6 @@ from app.domain import LABELS, PersonKind
 from app.errors import NotFound
 from app.store import Session, Store, people, people_marks
 from app.store.people import Counts, Person, PersonDrift
-
-log = logging.getLogger(__name__)
 
 BLOCK = 200  # marks brought in by one transaction
 PAGE = 50  # persons counted anew by one transaction
@@ -42,7 +38,9 @@ class People:
         self._store = store
         self._closing = threading.Event()
         self._fitted = -REFIT_SECONDS
-        self._counted: dict[PersonKind, str] = {}  # by whom a count of everybody has come
+        self._learnt = False  # the baselines, since anything was brought in
+        # Of a count of everybody: the marks that asked for it, and the last one who was counted.
+        self._counting: dict[PersonKind, tuple[list[int], str | None]] = {}
 
     def close(self) -> None:
         """Have `work` return soon, and do nothing any more."""
@@ -55,16 +53,14 @@ class People:
         Raises:
             Unavailable: the database does not answer; call it again.
         """
-        worked = False
         while not self._closing.is_set():
             began = time.monotonic()
             if not (self._work_off_marks() | self._count_page()):
                 break
-            worked = True
+            self._learnt = False
             # Half of the time, at most: requests take the interpreter and the disk too.
             self._closing.wait(time.monotonic() - began)
-        if worked or self._fitted < 0:
-            self._refit()
+        self._refit()
 
     def history(self, kind: PersonKind, id: str, span: Span, half_life: float) -> History:
         """Raises NotFound: there is no clip of them. `half_life` is in days."""
@@ -104,7 +100,11 @@ class People:
                     done += people_marks.of(session, kind, anew)
                     counted = people.count(session, kind, anew)
                     changes |= {id: collections.Counter(counted.get(id, {})) for id in anew}
-                changed.append((kind, ids, _people(session, kind, changes)))
+                found = _people(session, kind, changes)
+                # Who has no clip now has none whatever more marks of theirs say.
+                gone = set(ids) - {person.id for person in found}
+                done += people_marks.of(session, kind, list(gone))
+                changed.append((kind, ids, found))
         if marks:
             with self._store.write() as session:
                 for kind, ids, found in changed:
@@ -119,28 +119,25 @@ class People:
                 everybody = people_marks.of_all(session, kind)
                 if not everybody:
                     continue
-                if kind not in self._counted:
-                    # Asked for again later it is done again: then other clips may have changed.
-                    self._asked = everybody
-                    ids = people.persons(session, kind, None, PAGE)
-                else:
-                    ids = people.persons(session, kind, self._counted[kind], PAGE)
+                # Asked for once more meanwhile it is done once more: other clips have changed.
+                asked, last = self._counting.get(kind, (everybody, None))
+                ids = people.persons(session, kind, last, PAGE)
                 counted = people.count(session, kind, ids)
                 done = people_marks.of(session, kind, ids)
                 found = _people(session, kind, {id: counted.get(id, {}) for id in ids})
             with self._store.write() as session:
                 people.replace(session, kind, ids, found)
-                people_marks.remove(session, done if ids else self._asked)
+                people_marks.remove(session, done if ids else asked)
             if ids:
-                self._counted[kind] = ids[-1]
+                self._counting[kind] = asked, ids[-1]
             else:
-                self._counted.pop(kind, None)
+                self._counting.pop(kind, None)
             return True
         return False
 
     def _refit(self) -> None:
         """Learn the baselines from the table, now and then; one that moved is brought to all."""
-        if time.monotonic() - self._fitted < REFIT_SECONDS:
+        if self._learnt or time.monotonic() - self._fitted < REFIT_SECONDS:
             return
         for kind in people_marks.KINDS:
             with self._store.read() as session:
@@ -150,7 +147,7 @@ class People:
                 with self._store.write() as session:
                     people.set_baseline(session, kind, learnt.mean, learnt.concentration)
                     people_marks.all_changed(session, [kind])
-        self._fitted = time.monotonic()
+        self._learnt, self._fitted = True, time.monotonic()
 
 
 def _moved(used: drifts.Baseline, learnt: drifts.Baseline) -> bool:
@@ -165,9 +162,7 @@ def _baseline(session: Session, kind: PersonKind) -> drifts.Baseline:
     return drifts.UNKNOWN if kept is None else drifts.Baseline(*kept)
 
 
-def _people(
-    session: Session, kind: PersonKind, counts: dict[str, collections.Counter[str | None]] | dict[str, Counts]
-) -> list[Person]:
+def _people(session: Session, kind: PersonKind, counts: Mapping[str, Counts]) -> list[Person]:
     """Those who have clips, by what these come to."""
     baseline = _baseline(session, kind)
     found = (_person(session, kind, id, of_one, baseline) for id, of_one in counts.items())

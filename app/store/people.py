@@ -11,9 +11,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Float,
     String,
+    bindparam,
     case,
     cast,
     delete,
@@ -39,6 +41,23 @@ from app.store.tables import (
 CLIPS, PEOPLE = (Base.metadata.tables[row.__tablename__] for row in (ClipRow, PersonRow))
 PERSON_OF = {"customer": CLIPS.c.customer_id, "agent": CLIPS.c.agent_id}
 ADD_PERSON = insert(PEOPLE)
+# Made once: to put a statement together takes longer than to run it.
+_PERSON: BindParameter[str] = bindparam("person")
+FIRST, LAST, LATEST = (
+    {
+        kind: query.where(column == _PERSON, *more).order_by(*order).limit(bindparam("limit"))
+        for kind, column in PERSON_OF.items()
+    }
+    for query, more, order in (
+        (select(CLIPS.c.at), (), (CLIPS.c.at,)),
+        (select(CLIPS.c.at), (), (CLIPS.c.at.desc(),)),
+        (
+            select(CLIPS.c.emotion, CLIPS.c.at),
+            (CLIPS.c.emotion.is_not(None),),
+            (CLIPS.c.at.desc(), CLIPS.c.id.desc()),
+        ),
+    )
+)
 
 Sort = Literal["drift", "negative", "clips", "latest", "id"]
 SORTED_BY = {
@@ -196,9 +215,8 @@ def bounds(
 ) -> tuple[dt.datetime, dt.datetime] | tuple[None, None]:
     """When the first and the last clip of a person were recorded; None, None: there is none."""
     # Two look-ups in the index: a minimum and a maximum in one query would go through all.
-    at = select(CLIPS.c.at).where(PERSON_OF[kind] == id).limit(1)
-    first = session.scalar(at.order_by(CLIPS.c.at))
-    last = session.scalar(at.order_by(CLIPS.c.at.desc()))
+    one, connection = {"person": id, "limit": 1}, session.connection()
+    first, last = connection.scalar(FIRST[kind], one), connection.scalar(LAST[kind], one)
     return (None, None) if first is None or last is None else (first, last)
 
 
@@ -207,13 +225,8 @@ def latest(
 ) -> tuple[NDArray[np.bool_], list[dt.datetime]]:
     """The last (n,) ≤ `limit` clips of a person with a known emotion, in order of time: which are
     negative, and when they were recorded."""
-    query = (
-        select(CLIPS.c.emotion, CLIPS.c.at)
-        .where(PERSON_OF[kind] == id, CLIPS.c.emotion.is_not(None))
-        .order_by(CLIPS.c.at.desc(), CLIPS.c.id.desc())
-        .limit(limit)
-    )
-    rows = session.execute(query).all()[::-1]
+    found = session.connection().execute(LATEST[kind], {"person": id, "limit": limit})
+    rows = found.all()[::-1]
     return np.array([row[0] in NEGATIVE for row in rows], bool), [row[1] for row in rows]
 
 
