@@ -75,6 +75,11 @@ class QueueFull(EmoseekError):
     retry_after = 1
 
 
+class TooManyTrainings(QueueFull):
+    title = "Too many classifiers are being trained"
+    retry_after = 30
+
+
 class ClientGone(EmoseekError):
     """The client hung up before its answer: rendered, but nobody reads it."""
 

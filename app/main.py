@@ -16,7 +16,10 @@ from fastapi_offline import FastAPIOffline
 from app import __version__, garbage
 from app.errors import EmoseekError
 from app.http import (
+    classifiers,
     clips,
+    clusters,
+    duplicates,
     imports,
     index_check,
     openapi,
@@ -79,7 +82,10 @@ def create_app(
     app.state.started = time.monotonic()
     app.state.tally = Tally()
     app.state.similar = Similar()
-    for module in (recognise, clips, search, imports, people, reindex, index_check, operations):
+    for module in (
+        *(recognise, clips, duplicates, search, clusters, classifiers, people),
+        *(imports, reindex, index_check, operations),
+    ):
         app.include_router(module.router)
     problems.install(app)
     openapi.install(app)

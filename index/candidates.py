@@ -11,7 +11,7 @@ import faiss
 import numpy as np
 
 from index.contract import Hits, Ids, Similarities, Vectors
-from index.cosine import nearest, similarities_of_each
+from index.cosine import nearest, rounding_margin, similarities_of_each
 from index.graph import Beam, Bits, Graph, Look, selecting
 from index.segments import Mask, Segments
 
@@ -190,8 +190,11 @@ class Candidates:
             return np.empty(0, np.int64)
         scores = np.concatenate([np.vecdot(rows, direction)[mask] for _, rows, mask in self._open])
         rows = np.concatenate([np.flatnonzero(mask) + first for first, _, mask in self._open])
-        wanted = self._k + SPARE
-        return rows if len(rows) <= wanted else rows[np.argpartition(-scores, wanted)[:wanted]]
+        if len(rows) <= self._k:
+            return rows
+        last = np.partition(scores, -self._k)[-self._k]
+        near: Ids = rows[~(scores < last - rounding_margin(direction))]  # or where it is no number
+        return near
 
 
 def compared(

@@ -17,7 +17,7 @@ def checked_vectors(vectors: Vectors, dimension: int) -> Vectors:
         WrongDimension, NotFinite
     """
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, refused below
-        checked = np.asarray(vectors, dtype=np.float32)
+        checked = np.asarray(vectors, np.float32, order="C")
     if checked.ndim != 2 or checked.shape[1] != dimension:
         raise WrongDimension(f"expected (n, {dimension}), got {checked.shape}")
     for block in blocks(len(checked), dimension):
@@ -106,6 +106,18 @@ def similarities_of_each(directions: Vectors, others: Vectors) -> Similarities:
             scale = np.sqrt(np.vecdot(rows, rows) * np.vecdot(asked, asked))
             np.divide(np.vecdot(rows, asked), scale, out=result[some, block], where=scale > 0)
     return np.minimum(np.maximum(result, -1.0, out=result), 1.0, out=result)  # np.clip is slower
+
+
+def rounding_margin(direction: Vectors) -> float:
+    """How far below the k-th best float32 score for a direction (D,) a row of the true first k
+    can lie.
+
+    A float32 inner product of D terms, in any order of summation, is within D u |a| |b| of the
+    truth, u = 2^-24 (Higham, Accuracy and Stability of Numerical Algorithms, 3.1); a row's length
+    within 2 u of 1 adds 4 u. The k-th and the row may err in opposite ways: twice that.
+    """
+    length = float(np.sqrt(np.vecdot(direction, direction)))
+    return 2.0 * (len(direction) + 8) * 2.0**-24 * max(1.0, length)
 
 
 def nearest(ids: Ids, similarity: Similarities, k: int) -> Hits:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import faiss
 import numpy as np
 
-from index.contract import Hits, Ids, Vectors
-from index.cosine import nearest, similarities
+from index.contract import Hits, Ids, Similarities, Vectors
+from index.cosine import nearest, rounding_margin, similarities
 from index.segments import Mask, Segment
 from index.threads import side_by_side
 
@@ -77,9 +77,9 @@ def _settle(scans: list[_Scan], direction: Vectors, position: int, k: int) -> Hi
     """Exact order among all rows whose float32 score leaves them a chance of the first k."""
     scores = np.concatenate([scan.scores[position] for scan in scans])
     last = max(0, len(scores) - k)
-    floor = float(np.partition(scores, last)[last]) - _margin(len(direction))
+    floor = float(np.partition(scores, last)[last]) - rounding_margin(direction)
     ids: list[Ids] = []
-    rows: list[Vectors] = []
+    compared: list[Similarities] = []
     for scan in scans:
         segment = scan.segment
         if scan.complete or scan.scores[position, -1] < floor:
@@ -88,15 +88,5 @@ def _settle(scans: list[_Scan], direction: Vectors, position: int, k: int) -> Hi
             all_scores = segment.rows[: segment.count] @ direction
             near = np.flatnonzero(scan.mask & (all_scores >= floor))
         ids.append(segment.ids[near])
-        rows.append(segment.rows[near])
-    return nearest(np.concatenate(ids), similarities(direction, np.concatenate(rows)), k)
-
-
-def _margin(dimension: int) -> float:
-    """How far below the k-th best float32 score a row of the true first k can lie.
-
-    A float32 inner product of D terms, in any order of summation, is within D u |a| |b| of the
-    truth, u = 2^-24 (Higham, Accuracy and Stability of Numerical Algorithms, 3.1); lengths
-    within 2 u of 1 add 4 u. The k-th and the row may err in opposite ways: twice that.
-    """
-    return 2.0 * (dimension + 8) * 2.0**-24
+        compared.append(similarities(direction, segment.rows[near]))
+    return nearest(np.concatenate(ids), np.concatenate(compared), k)

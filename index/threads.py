@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
@@ -13,7 +14,18 @@ THREADS: Final = int(faiss.omp_get_max_threads())
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
-_pool: Final = ThreadPoolExecutor(THREADS, "search")
+
+
+def _started() -> ThreadPoolExecutor:
+    """With all of its threads: they have the priority of who starts them, which is not to be that
+    of maintenance."""
+    pool, met = ThreadPoolExecutor(THREADS, "search"), threading.Barrier(THREADS)
+    for waiting in [pool.submit(met.wait) for _ in range(THREADS)]:
+        waiting.result()
+    return pool
+
+
+_pool: Final = _started()
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from alembic import context
 from sqlalchemy import create_engine
 
 from app.settings import load_settings
-from app.store.tables import Base
+from app.store.analysis_tables import Base  # which knows all tables
 
 
 def run(connection) -> None:

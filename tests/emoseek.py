@@ -93,8 +93,32 @@ def place(point: str) -> None:
             tell(self, done, total)
 
         Run.tell = wait_and_tell  # type: ignore[method-assign]
+    elif point == "cluster run waits":
+        from app.library.grouping_run import GroupingRun
+
+        write = GroupingRun._write_points
+
+        def wait_and_write(self: Any, points: Any) -> None:
+            while Path("hold").exists() and not self._stopping.is_set():
+                Path("held").touch()
+                time.sleep(0.01)
+            write(self, points)
+
+        GroupingRun._write_points = wait_and_write  # type: ignore[method-assign]
     elif point.startswith("reembedding"):
         kill_reembedding(point)
+    elif point == "third block of an apply":
+        from app.library import classifier_upkeep
+        from app.store import classifier_scores
+
+        classifier_upkeep.BLOCK = 10
+        add_block, scored = classifier_scores.add_block, []
+
+        def add_block_or_die(*of: Any) -> Any:
+            scored.append(of)
+            return die() if len(scored) == 3 else add_block(*of)
+
+        classifier_scores.add_block = add_block_or_die
     elif point == "encoder waits":
         from app.recogniser import Recogniser
 

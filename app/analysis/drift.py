@@ -117,7 +117,7 @@ def fit_baseline(sums: Sums) -> Baseline:
     correlation = (between - within) / total if total > 0 else 0.0
     low, high = CONCENTRATIONS
     concentration = 1 / correlation - 1 if correlation > 0 else high
-    return Baseline(mean, min(high, max(low, concentration)))
+    return Baseline(float(mean), float(min(high, max(low, concentration))))
 
 
 def drift(negative: NDArray[np.bool_], baseline: Baseline) -> Drift | None:
@@ -218,7 +218,8 @@ def _prior(baseline: Baseline) -> NDArray[np.float64]:
     b = baseline.concentration - a
     log = (a - 1) * np.log(SHARES) + (b - 1) * np.log1p(-SHARES)
     beta = np.exp(log - log.max())
-    return (1 - ANYTHING) * beta / beta.sum() + ANYTHING / len(SHARES)
+    prior: NDArray[np.float64] = (1 - ANYTHING) * beta / beta.sum() + ANYTHING / len(SHARES)
+    return prior
 
 
 @functools.lru_cache(maxsize=16)
@@ -234,7 +235,8 @@ def _changes(
 
 
 def _logit(share: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.log(share) - np.log1p(-share)
+    odds: NDArray[np.float64] = np.log(share) - np.log1p(-share)
+    return odds
 
 
 def _log_mean_exp(

@@ -80,10 +80,12 @@ def _starts(days: Dates, span: Span) -> Dates:
         return days.astype("datetime64[M]").astype("datetime64[D]")
     if span == "week":
         since_monday = (days.astype(np.int64) + 3) % 7  # day 0, 1970-01-01, is a Thursday
-        return days - since_monday.astype("timedelta64[D]")
+        mondays: Dates = days - since_monday.astype("timedelta64[D]")
+        return mondays
     return days
 
 
 def _ratio(part: Reals, whole: Reals) -> Reals:
-    some = np.broadcast_to(whole > 0, part.shape)
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=some)
+    ratio = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=ratio, where=np.broadcast_to(whole > 0, part.shape))
+    return ratio

@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Message, Receive, Scope, Send
 
-from app.domain import ClipFilter
+from app.domain import Clip, ClipFilter
 from app.errors import InvalidParameter, NotFound, NotIndexed
 from app.http.parameters import (
     MAX_ID,
@@ -110,8 +110,7 @@ def facets(
 
 @router.get("/{clip_id}", responses=responses(404), summary="One clip")
 def get_clip(clip_id: ClipId, library: Library = Depends(library_of)) -> ClipDetail:
-    clip = library.clip(clip_id)
-    return ClipDetail.with_duplicate(clip, clip_id in library.index, library.same_file(clip))
+    return _detail(library, library.clip(clip_id))
 
 
 class AudioFile(FileResponse):
@@ -182,11 +181,17 @@ def change_clip(
         given["tags"] = tuple(sorted(set(given["tags"] or ())))
     if "metadata" in given:
         given["metadata"] = check_metadata(given["metadata"] or {})
-    clip = library.change(clip_id, given)
-    return ClipDetail.with_duplicate(clip, clip_id in library.index, library.same_file(clip))
+    return _detail(library, library.change(clip_id, given))
 
 
 @router.delete("/{clip_id}", status_code=204, responses=responses(404), summary="Delete a clip")
 def delete_clip(clip_id: ClipId, library: Library = Depends(library_of)) -> None:
     if not library.forget(clip_id):
         raise NotFound(f"There is no clip {clip_id}.")
+
+
+def _detail(library: Library, clip: Clip) -> ClipDetail:
+    said = library.classifiers.of_clip(clip.id)
+    return ClipDetail.with_duplicate(
+        clip, clip.id in library.index, library.duplicate_of(clip), said
+    )

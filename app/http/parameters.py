@@ -36,7 +36,7 @@ async def library_of(request: Request) -> Library:
     return library
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Refuses what a database cannot hold: NUL and lone surrogates."""
     if "\0" in text:
         raise ValueError("must not contain NUL")
@@ -78,7 +78,7 @@ def _digits(text: object) -> object:
     return text
 
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_storable)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(storable)]
 Instant = Annotated[AwareDatetime, BeforeValidator(_iso_8601), AfterValidator(_utc)]
 ClipId = Annotated[
     Annotated[int, Field(ge=1, le=MAX_ID)],
@@ -102,7 +102,7 @@ def check_metadata(metadata: Any) -> dict[str, Any]:
     for _ in range(MAX_METADATA_DEPTH):
         for text in (t for value in level for t in _texts(value)):
             try:
-                _storable(text)
+                storable(text)
             except ValueError as exc:
                 raise InvalidParameter("metadata", f"a text in it {exc}.") from exc
         level = [part for value in level for part in _parts(value)]
@@ -203,6 +203,6 @@ class Filters:
 
 def _meta(name: str, text: str) -> str:
     try:
-        return _storable(text)
+        return storable(text)
     except ValueError as exc:
         raise InvalidParameter(name, f"{exc}.") from exc

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import datetime as dt
 import json
 import math
@@ -19,7 +18,7 @@ from app.analysis.drift import evidence_at, false_alarm_rate
 from app.analysis.timeline import Span
 from app.domain import LABELS, NEGATIVE, PersonKind
 from app.errors import InvalidParameter
-from app.http.parameters import MAX_ID, Text, library_of
+from app.http.parameters import MAX_ID, Text, library_of, storable
 from app.http.problems import responses
 from app.http.schemas import Scores
 from app.library import Library
@@ -42,6 +41,9 @@ class DriftView(BaseModel):
     within the latest 100."""
 
     flagged: bool = Field(description="By EMOSEEK_DRIFT_FALSE_ALARMS.")
+    direction: Literal["worse", "improved"] = Field(
+        description="Whether `since` is above `before` or below, flagged or not."
+    )
     evidence: float = Field(
         description="Natural logarithm of how much likelier the clips are with a change than "
         "without, summed over where it may have been; at least 0."
@@ -66,17 +68,19 @@ class PersonView(BaseModel):
 
     id: str
     clips: int
-    heard: int = Field(description="Clips whose emotion is known; an import may not have said.")
-    emotions: dict[str, int] = Field(description="Number of clips of each emotion.")
+    first: dt.datetime = Field(description="When the first clip was recorded, else stored.")
+    last: dt.datetime
+    heard: int = Field(
+        description="Of the latest 400 clips those whose emotion is known; an import may not have "
+        "said."
+    )
     negative_share: float | None = Field(
-        description=f"Of the clips heard: {', '.join(NEGATIVE)}. Null where none was."
+        description=f"Of those: {', '.join(NEGATIVE)}. Null where there is none."
     )
     level: float = Field(
         description="The negative share, drawn to that of all customers (or agents) where there "
         "are few clips."
     )
-    first: dt.datetime = Field(description="When the first clip was recorded, else stored.")
-    last: dt.datetime
     drift: DriftView | None = Field(description="Null where fewer than 20 clips were heard.")
 
     @classmethod
@@ -85,16 +89,16 @@ class PersonView(BaseModel):
         return cls(
             id=person.id,
             clips=person.clips,
-            heard=person.heard,
-            emotions=dict(zip(LABELS, person.emotions, strict=True)),
-            negative_share=person.negative / person.heard if person.heard else None,
-            level=person.level,
             first=person.first,
             last=person.last,
+            heard=person.heard,
+            negative_share=person.negative / person.heard if person.heard else None,
+            level=person.level,
             drift=None
             if drift is None
             else DriftView(
                 flagged=drift.evidence >= flagged_at,
+                direction="worse" if drift.since > drift.before else "improved",
                 evidence=drift.evidence,
                 false_alarm_rate=false_alarm_rate(drift.evidence),
                 before=drift.before,
@@ -156,20 +160,18 @@ class Listing:
     def __init__(
         self,
         sort: Sort = Query(
-            "clips",
+            "drift",
             description="drift: the most evidence of a change first. negative: the highest "
-            "`level`. clips: the most. latest: the last one heard. id: by id.",
+            "`level`. clips: the most.",
         ),
         flagged: Literal["true", "false"] = Query(
             "false", description="true: only those whose drift is flagged."
         ),
-        min_clips: int = Query(1, ge=1, le=MAX_ID, description="Only those with so many clips."),
         limit: int = Query(50, ge=1, le=1000),
         cursor: Cursor = None,
     ) -> None:
         self.sort = sort
         self.flagged = flagged == "true"
-        self.least_clips = min_clips
         self.limit = limit
         self.after = None if cursor is None else _read_cursor(cursor, sort)
 
@@ -245,8 +247,7 @@ def _page(
             wanted.sort,
             wanted.limit + 1,
             wanted.after,
-            least_evidence=flagged_at if wanted.flagged else None,
-            least_clips=wanted.least_clips,
+            flagged_at if wanted.flagged else 0.0,
         )
         behind = people_marks.any_left(session)
     shown, more = found[: wanted.limit], len(found) > wanted.limit
@@ -295,48 +296,28 @@ def _by_label(scores: NDArray[np.float64]) -> Scores | None:
 
 
 def _cursor(sort: Sort, last: Person) -> str:
-    value: Any = {
+    value = {
         "drift": 0.0 if last.drift is None else last.drift.evidence,
         "negative": last.level,
         "clips": last.clips,
-        "latest": last.last.isoformat(),
-        "id": None,
     }[sort]
     return base64.urlsafe_b64encode(json.dumps([sort, value, last.id]).encode()).decode()
 
 
-def _read_cursor(cursor: str, sort: Sort) -> tuple[Any, str]:
+def _read_cursor(cursor: str, sort: Sort) -> tuple[float, str]:
     """What the last one of the page before is sorted by, and the id."""
-    refused = InvalidParameter("cursor", "is not one that this route gave out for this order.")
     try:
-        said = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError, RecursionError) as exc:
-        raise refused from exc
-    match said:
-        case [order, value, str(id)] if order == sort and 0 < len(id) <= 200 and _storable(id):
-            pass
-        case _:
-            raise refused
-    match sort, value:
-        case ("drift" | "negative"), float() if math.isfinite(value):
-            return value, id
-        case "clips", int() if not isinstance(value, bool) and 0 <= value <= MAX_ID:
-            return value, id
-        case "latest", str():
-            try:
-                instant = dt.datetime.fromisoformat(value)
-            except ValueError as exc:
-                raise refused from exc
-            if instant.utcoffset() == dt.timedelta(0):
-                return instant, id
-        case "id", None:
-            return value, id
-    raise refused
-
-
-def _storable(text: str) -> bool:
-    """JSON can write what a database cannot hold."""
-    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+        order, value, id = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True))
+        if (
+            order == sort
+            and type(value) is (int if sort == "clips" else float)
+            and 0 <= value <= MAX_ID
+            and 0 < len(id) <= 200
+        ):
+            return value, storable(id)
+    except (ValueError, TypeError, RecursionError):
+        pass
+    raise InvalidParameter("cursor", "is not one that this route gave out for this order.")
 
 
 def _read_day(cursor: str) -> np.datetime64:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -41,6 +42,13 @@ class SegmentScores(BaseModel):
     scores: Scores
 
 
+class ClassifierSays(BaseModel):
+    """The most probable of a classifier's labels."""
+
+    label: str
+    probability: float = Field(description="Calibrated, in [0, 1].")
+
+
 class RecogniseAnswer(BaseModel):
     """One stored clip and what was heard in it."""
 
@@ -69,6 +77,9 @@ class RecogniseAnswer(BaseModel):
     model: Model
     duplicate_of: int | None = Field(description=DUPLICATE_OF)
     duplicate_kind: DuplicateKind | None
+    classifiers: dict[str, ClassifierSays] = Field(
+        {}, description="What the users' own classifiers say, by name; empty where there are none."
+    )
     frames: FrameScores | None = Field(None, description="Only with granularity=frame.")
     channels: dict[str, RecogniseAnswer] | None = Field(
         None, description="Only with channel=split: the right channel's answer under `right`."
@@ -106,13 +117,28 @@ class ClipDetail(ClipView):
 
     duplicate_of: int | None = Field(description=DUPLICATE_OF)
     duplicate_kind: DuplicateKind | None
+    classifiers: dict[str, ClassifierSays] = Field(
+        description="What the users' own classifiers say of it, by name: those that were trained "
+        "for the active model and have scored the clip."
+    )
 
     @classmethod
     def with_duplicate(
-        cls, clip: Clip, indexed: bool, same: tuple[int, DuplicateKind] | None
+        cls,
+        clip: Clip,
+        indexed: bool,
+        same: tuple[int, DuplicateKind] | None,
+        classifiers: Mapping[str, Mapping[str, Any]],
     ) -> ClipDetail:
         duplicate_of, kind = same or (None, None)
-        return cls(**_clip_fields(clip, indexed), duplicate_of=duplicate_of, duplicate_kind=kind)
+        return cls(
+            **_clip_fields(clip, indexed),
+            duplicate_of=duplicate_of,
+            duplicate_kind=kind,
+            classifiers={
+                name: ClassifierSays.model_validate(said) for name, said in classifiers.items()
+            },
+        )
 
 
 class ClipPage(BaseModel):

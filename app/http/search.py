@@ -39,7 +39,7 @@ async def wanted(
     k: int = Query(10, ge=1, le=1000, description="Neighbours at most."),
     min_similarity: float = Query(-1.0, ge=-1, le=1, description="Similarity at least."),
     group_by: Literal["customer_id"] | None = Query(
-        None, description="The nearest clip of each customer only."
+        None, description="The nearest clip of each customer only; those without one are all kept."
     ),
     exact: bool = Query(
         False, description="Compare with every clip, whatever the kind of the index."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def answer_of(
     granularity: Granularity,
     embedding_saved: bool,
     model: ModelInfo,
+    classifiers: Mapping[str, Any],
 ) -> Answer:
     """The answer before the clip is stored: clip_id, duplicate_of and duplicate_kind are None."""
     answer: Answer = {
@@ -49,6 +51,7 @@ def answer_of(
         "duration": new.duration,
         "warnings": list(new.warnings),
         "model": dataclasses.asdict(model),
+        "classifiers": dict(classifiers),
         "duplicate_of": None,
         "duplicate_kind": None,
     }

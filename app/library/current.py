@@ -14,6 +14,8 @@ from index.contract import Hits
 from index.cosine import directions
 from index.gpu_search import GpuSearch
 
+ONE_BY_ONE = 32  # clips: more are looked for together
+
 State = Literal["ready", "building", "degraded"]
 
 
@@ -33,8 +35,11 @@ class Current:
 
     def directions_of(self, clip_ids: Sequence[int]) -> dict[int, NDArray[np.float32]]:
         """The (D,) directions of those of the clips that it holds."""
+        if len(clip_ids) > ONE_BY_ONE:
+            ids, found = self.index.directions_of(np.array(clip_ids, np.int64))
+            return dict(zip(ids.tolist(), found, strict=True))
         asked = ((clip_id, self.index.direction_of(clip_id)) for clip_id in clip_ids)
-        return {clip_id: found for clip_id, found in asked if found is not None}
+        return {clip_id: direction for clip_id, direction in asked if direction is not None}
 
     def search(
         self,

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
 from app.audio import decode
 from app.domain import Recognition
 from app.errors import NoAudio, TooLarge, Unavailable, UnsupportedAudio
+from app.library.nice import be_nice
 from app.library.reindex import Run
 from app.library.spaces import Space
 from app.recogniser import Flow, recognise_clip
@@ -22,7 +20,6 @@ if TYPE_CHECKING:  # which has this
 
 BATCH = 16  # clips heard together while no request is; else one at a time
 LONGEST = 86_400.0  # seconds; whatever was kept was accepted once
-NICE = 10  # of the threads that decode
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +32,7 @@ class HearingAgain:
         self._library = library
         self._run = run
         self._unheard: set[int] = set()
-        self._pool = ThreadPoolExecutor(BATCH, "hear-again", initializer=_be_nice)
+        self._pool = ThreadPoolExecutor(BATCH, "hear-again", initializer=be_nice)
 
     def __enter__(self) -> Self:
         return self
@@ -113,8 +110,3 @@ class HearingAgain:
                     library.summaries.forget(heard)
                     library.filters.refresh(list(heard))
         run.tell(done, total)
-
-
-def _be_nice() -> None:
-    if sys.platform == "linux":  # where a thread has a priority of its own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)

@@ -167,6 +167,7 @@ def _store(
         vectors[spaces.active] = given.embedding[None, :]
     now = dt.datetime.now(dt.UTC)
     removals = {space: space.index.removals for space in spaces}
+    scored = [library.classifiers.scored(space.model_row, one) for space, one in vectors.items()]
     with library.store.write() as session:
         ids = clip_ids.draw(session, 1)
         clip_id, model_row = int(ids[0]), spaces.active.model_row
@@ -174,6 +175,8 @@ def _store(
         if spaces.beside is not None and spaces.beside in heard:
             beside = spaces.beside.model_row
             recognitions.add(session, beside, {clip_id: heard[spaces.beside]})
+        for by_model in scored:
+            library.classifiers.keep(session, [clip_id], by_model)
         imports.begin(session, given.key, model_row, 1, now, done=1, clip_id=clip_id)
     library.filters.refresh([clip_id])
     for space, vector in vectors.items():

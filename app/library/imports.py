@@ -115,6 +115,7 @@ def add_rows(
     with library.roles.commits.shared():
         spaces = [space for space in library.spaces if space.model_row == model_row]
         removals = [space.index.removals for space in spaces]
+        scored = library.classifiers.scored(model_row, vectors)
         with library.store.write() as session:
             known = imports.progress(session, key, model_row, lock=True)
             if known is None:
@@ -129,6 +130,7 @@ def add_rows(
                 if len(clash := clip_ids.taken(session, ids)):
                     raise Conflict(tell_taken(clash))
             imports.add(session, model_row, ids, rows, vectors, dt.datetime.now(dt.UTC))
+            library.classifiers.keep(session, ids.tolist(), scored)
             imports.advance(session, key, model_row, done)
         library.filters.refresh(ids.tolist())
         for space, before in zip(spaces, removals, strict=True):

@@ -19,8 +19,12 @@ import numpy as np
 from app.data_dir import Ownership
 from app.domain import Clip, ClipFilter, DuplicateKind
 from app.errors import DataDirInUse, NotFound, Unavailable
+from app.library.classifier_upkeep import ClassifierUpkeep
+from app.library.classifiers import Classifiers
+from app.library.clusterings import Clusterings
 from app.library.columns import Ids
 from app.library.dropping import Drop
+from app.library.duplicate_groups import DuplicateGroups
 from app.library.files import (
     KeptAudio,
     ResultDirs,
@@ -34,6 +38,7 @@ from app.library.live_index import LiveIndex
 from app.library.maintenance import Maintenance
 from app.library.people import People
 from app.library.rebuilding import Rebuild
+from app.library.recordings import Recordings
 from app.library.reembedding import Reembedding
 from app.library.reindex import Reindexing
 from app.library.roles import Roles
@@ -41,7 +46,7 @@ from app.library.spaces import Spaces, load_active, open_spaces
 from app.library.summaries import Summaries
 from app.recogniser import Recogniser
 from app.settings import Settings
-from app.store import Session, Store, clips, idempotency
+from app.store import Session, Store, clips, duplicates, idempotency
 
 log = logging.getLogger(__name__)
 
@@ -71,9 +76,16 @@ class Library:
             self._filters = self._reading.submit(FilterColumns, self.store)
             self.kept_audio = KeptAudio(settings.data_dir / "audio")
             self.result_dirs = ResultDirs(settings.outputs_dir, settings.outputs_max_age_hours)
+            self.duplicate_groups = DuplicateGroups(self.store)
+            self.recordings = Recordings(
+                settings, self.store, self.kept_audio, self.duplicate_groups
+            )
             self.summaries = Summaries(self.store)
             self.roles = Roles(settings, self.store, spaces, lambda: self.filters, self.summaries)
             self.reindexing = self._reindexing()
+            self.clusterings = Clusterings(self.store)
+            self.classifiers = Classifiers(self)
+            self.classifier_upkeep = ClassifierUpkeep(self, self.classifiers)
             self.people = People(self.store)
             self._recover()
         except BaseException:
@@ -97,8 +109,14 @@ class Library:
             (60.0, lambda: self.roles.tend(LiveIndex.audit)),
             (60.0, lambda: self.filters.audit()),
             (minutes * 60, lambda: self.roles.tend(LiveIndex.save)),
+            (1.0, self.recordings.index.maintain),
+            (60.0, self.recordings.index.audit),
+            (minutes * 60, self.recordings.index.save),
         )
+        self._maintenance.start("duplicates", (1.0, self.recordings.catch_up))
         self._maintenance.start("reindex", (0.0, lambda: self.reindexing.work("reembed", "drop")))
+        self._maintenance.start("clusters", (0.0, self.clusterings.work))
+        self._maintenance.start("classifiers", (0.0, self.classifier_upkeep.work))
         self._maintenance.start("people", (1.0, self.people.work))
 
     @property
@@ -122,11 +140,14 @@ class Library:
         self.people.close()
         self.gate.close()
         self.roles.close()
+        self.recordings.stop()
+        self.clusterings.close()
         self._maintenance.join()
+        self.classifiers.close()
         try:
             self.store.close()
-            for space in self.spaces:
-                space.index.save()
+            for index in (*(space.index for space in self.spaces), self.recordings.index):
+                index.save()
         finally:
             self._ownership.release()
 
@@ -156,11 +177,10 @@ class Library:
             raise NotFound(f"There is no clip {clip_id}.")
         return clip
 
-    def same_file(self, clip: Clip) -> tuple[int, DuplicateKind] | None:
-        """The lowest live clip that is the same file as `clip`, if that is another one."""
+    def duplicate_of(self, clip: Clip) -> tuple[int, DuplicateKind] | None:
+        """The lowest live clip that is the same file or recording, if that is another one."""
         with self.store.read() as session:
-            found = clips.same_file(session, clip.file_sha256, clip.audio_sha256, clip.channel)
-        return None if found is None or found[0] == clip.id else found
+            return duplicates.first_of(session, clip)
 
     def change(self, clip_id: int, changes: dict[str, Any]) -> Clip:
         """Replace some ClipFields of a clip. Raises NotFound."""
@@ -214,7 +234,9 @@ class Library:
             self.summaries.forget(clip_ids)
             for space in self.spaces:
                 space.index.remove(clip_ids)
+            self.recordings.index.remove(clip_ids)
             self.filters.remove(clip_ids)
+            self.duplicate_groups.changed()
             self._deleted = True
 
     def _remove_files(self, removed: list[clips.Deleted]) -> bool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 
+from app.library.nice import be_nice
+
 RETRY_SECONDS = 30.0  # after a task failed
-NICE = 10  # of the threads: requests come first
 
 Task = tuple[float, Callable[[], None]]  # seconds between, and what is done
 
@@ -40,8 +39,7 @@ class Maintenance:
             thread.join()
 
     def _maintain(self, tasks: Sequence[Task]) -> None:
-        if sys.platform == "linux":  # where a thread has a priority of its own
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        be_nice()
         due = [time.monotonic() + interval for interval, _ in tasks]
         while not self._closing.wait(0.2):
             for number, (interval, task) in enumerate(tasks):

@@ -14,6 +14,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from app.analysis.fingerprint import Fingerprint, fingerprint
 from app.audio import blocks, samples_sha256
 from app.domain import (
     SAMPLE_RATE,
@@ -27,12 +28,14 @@ from app.domain import (
 )
 from app.errors import Conflict, Gone, Unavailable
 from app.library.answers import Answer, answer_of
+from app.library.classifiers import Scored
 from app.library.files import as_json, sha256_of, to_json, write_result
 from app.library.hear import Hearing
 from app.library.library import Library
+from app.library.recordings import pairs_of
 from app.library.spaces import Spaces
 from app.recogniser import Flow
-from app.store import Session, clips, idempotency, recognitions
+from app.store import Session, clips, duplicates, idempotency, recognitions
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +62,12 @@ class _Heard:
     new: clips.NewClip
     recognised: ClipRecognition
     beside: Recognition | None  # of the model that is beside the active one
+    scored: tuple[list[Scored], list[Scored]]  # by classifiers of the two models
     result_dir: Path
     audio_key: str | None
+    fingerprint: Fingerprint
+    copies: dict[int, float]  # clips that are the same recording, and how far they agree
+    added: int  # recordings, before these were asked for
 
 
 def recognise(library: Library, posted: Posted) -> Answer:
@@ -127,6 +134,7 @@ def _keep(
             heard.append(_write_files(library, posted, hearing, spaces, number, file_sha256))
         posted.flow.check()
         removals = [space.index.removals for space in spaces], library.filters.removals
+        prints_removed = library.recordings.index.removals
         answer, clip_ids = _commit(library, posted, spaces, heard, fingerprint)
     except BaseException as exc:
         stored = _is_stored(library, str(heard[0].result_dir)) if heard else None
@@ -138,10 +146,20 @@ def _keep(
             raise Unavailable("The clip's files could not be written.") from exc
         raise
     _settle(library, heard)
+    if any(part["duplicate_of"] for part in (answer, *answer.get("channels", {}).values())):
+        library.duplicate_groups.changed()
     for one, clip_id in zip(heard, clip_ids, strict=True):
         library.filters.add(clip_id, one.new, removals=removals[1])
     if posted.index:
         _index(spaces, heard, clip_ids, answer, removals[0])
+    for one, clip_id in zip(heard, clip_ids, strict=True):
+        library.recordings.settle(
+            clip_id,
+            one.fingerprint,
+            indexed=posted.index,
+            added=one.added,
+            removals=prints_removed,
+        )
     return answer
 
 
@@ -189,6 +207,10 @@ def _write_files(
         if embedding is None:
             embedding = recognised.recognition.embedding
     audio_sha256, warnings = samples_sha256(waveform), _all_warnings(posted, audio, waveform)
+    printed = fingerprint(waveform)
+    added = library.recordings.added
+    copies = library.recordings.copies(printed)
+    posted.flow.check()
     result_dir = library.result_dirs.create(waveform, embedding)
     try:
         audio_key = library.kept_audio.keep(waveform) if library.settings.keep_audio else None
@@ -214,7 +236,19 @@ def _write_files(
         warnings=warnings,
     )
     other = beside[0].recognition if beside else None
-    return _Heard(new, recognised, other, result_dir, audio_key)
+    scored = _scored(library, spaces, recognised.recognition, other)
+    return _Heard(new, recognised, other, scored, result_dir, audio_key, printed, copies, added)
+
+
+def _scored(
+    library: Library, spaces: Spaces, active: Recognition, beside: Recognition | None
+) -> tuple[list[Scored], list[Scored]]:
+    """What classifiers say of what each model heard."""
+    ask = library.classifiers.scored
+    by_active = ask(spaces.active.model_row, active.embedding[None])
+    if spaces.beside is None or beside is None:
+        return by_active, []
+    return by_active, ask(spaces.beside.model_row, beside.embedding[None])
 
 
 def _all_warnings(posted: Posted, audio: Audio, waveform: Waveform) -> tuple[str, ...]:
@@ -235,17 +269,23 @@ def _commit(
             granularity=posted.granularity,
             embedding_saved=posted.extract_embedding,
             model=spaces.active.model,
+            classifiers={of.by.name: of.said(0) for of in one.scored[0]},
         )
         for one in heard
     ]
     # Frames of an hour take a second to encode, and whoever else writes waits for us below.
     encoded = [{"frames": to_json(its["frames"])} if "frames" in its else {} for its in answers]
     with library.store.write() as session:
-        clip_ids = [_add(session, one.new, its) for one, its in zip(heard, answers, strict=True)]
+        clip_ids = [
+            _add(library, session, one, its) for one, its in zip(heard, answers, strict=True)
+        ]
         if spaces.beside is not None:
             pairs = zip(clip_ids, heard, strict=True)
             beside = {clip_id: one.beside for clip_id, one in pairs if one.beside is not None}
             recognitions.add(session, spaces.beside.model_row, beside)
+        for one, clip_id in zip(heard, clip_ids, strict=True):
+            for scored in one.scored:
+                library.classifiers.keep(session, [clip_id], scored)
         if posted.channel == "split":
             answers[0]["channels"] = {"right": answers[1]}
             encoded[0]["channels"] = f'{{"right": {as_json(answers[1], encoded[1])}}}'
@@ -264,13 +304,18 @@ def _commit(
     return answers[0], clip_ids
 
 
-def _add(session: Session, new: clips.NewClip, answer: Answer) -> int:
+def _add(library: Library, session: Session, one: _Heard, answer: Answer) -> int:
     """Store a clip and complete its answer; returns its id."""
+    new = one.new
     same = clips.same_file(session, new.file_sha256, new.audio_sha256, new.channel)
     clip_id = clips.add(session, new)
+    library.recordings.add(session, clip_id, one.fingerprint)
+    pairs = duplicates.add_pairs(session, pairs_of(clip_id, one.copies))
+    found = [(pair.low_id, pair.kind) for pair in pairs] + ([] if same is None else [same])
     answer["clip_id"] = clip_id
-    if same is not None:
-        answer["duplicate_of"], answer["duplicate_kind"] = same
+    if found:  # of two kinds of one clip, the surer
+        first = min(found, key=lambda its: (its[0], its[1] != "same_file"))
+        answer["duplicate_of"], answer["duplicate_kind"] = first
     return clip_id
 
 

@@ -210,8 +210,8 @@ class _Gathered:
     def __init__(self, wanted: Wanted, named: Collection[int]) -> None:
         self.customers: set[str] = set()
         self.wanted = wanted
-        self._named = named
         self._neighbours: dict[int, Neighbour] = {}
+        self._seen = set(named)  # what is, or cannot be, a neighbour
 
     def nearest_first(self) -> list[Neighbour]:
         """Equal similarities by lower id."""
@@ -222,15 +222,18 @@ class _Gathered:
         near = self.wanted.min_similarity
         return len(self._neighbours) < self.wanted.k and bool((last.similarities >= near).all())
 
-    def new(self, hits: Hits) -> dict[int, float]:
-        """Similarities of the hits that may be taken, nearest first."""
+    def next(self, hits: Hits) -> dict[int, float]:
+        """Similarities of the nearest hits that were not looked at yet: of as many as may be
+        taken. None when nothing is missing."""
+        if len(self._neighbours) == self.wanted.k:
+            return {}
         near = hits.similarities >= self.wanted.min_similarity
         pairs = zip(hits.ids[near].tolist(), hits.similarities[near].tolist(), strict=True)
-        return {
-            clip_id: value
-            for clip_id, value in pairs
-            if clip_id not in self._named and clip_id not in self._neighbours
-        }
+        unseen = (pair for pair in pairs if pair[0] not in self._seen)
+        grouped = self.wanted.group_by is not None  # of one customer there may be many
+        found = dict(unseen if grouped else itertools.islice(unseen, self.wanted.k))
+        self._seen.update(found)
+        return found
 
     def take(self, new: dict[int, float], stored: dict[int, ClipSummary]) -> None:
         """As many as are missing of the new ones that are stored."""
@@ -247,15 +250,14 @@ class _Gathered:
 
 def _take(library: Library, gathered: Sequence[_Gathered], hits: Sequence[Hits]) -> None:
     """Give each what is wanted of its hits, as it is stored now: one that was deleted since the
-    search is not, one that was changed may not match."""
-    new = [one.new(its) for one, its in zip(gathered, hits, strict=True)]
-    wanted = gathered[0].wanted
-    most = None if wanted.group_by is not None else wanted.k  # of one customer there may be many
-    offered = list({clip_id for its in new for clip_id in itertools.islice(its, most)})
-    if wanted.where:
-        with library.store.read() as session:
-            stored = summaries.of(session, offered, wanted.where)
-    else:
-        stored = library.summaries.of(offered)
-    for one, its in zip(gathered, new, strict=True):
-        one.take(its, stored)
+    search is not, one that was changed may not match. Those behind it take its place."""
+    where = gathered[0].wanted.where
+    while any(new := [one.next(its) for one, its in zip(gathered, hits, strict=True)]):
+        offered = list({clip_id for its in new for clip_id in its})
+        if where:
+            with library.store.read() as session:
+                stored = summaries.of(session, offered, where)
+        else:
+            stored = library.summaries.of(offered)
+        for one, its in zip(gathered, new, strict=True):
+            one.take(its, stored)

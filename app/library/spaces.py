@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from app.domain import ModelInfo
 from app.errors import Conflict, EmoseekError, ModelError, SettingsError
+from app.library import recordings
 from app.library.files import index_directory
 from app.library.live_index import LiveIndex
 from app.library.loading import unless_stopping
@@ -93,7 +94,8 @@ def open_spaces(settings: Settings, store: Store, loaded: Loaded) -> Spaces:
     active = loaded.recogniser.info
     with store.read() as session:
         other = models.beside(session)
-    _remove_indexes(settings, {active.digest, *([other.digest] if other else [])})
+    in_use = {active.digest, recordings.MODEL.digest, *([other.digest] if other else [])}
+    _remove_indexes(settings, in_use)
     prior = _prior(store, loaded)
     with store.write() as session:
         model_row = models.activate(session, active, prior)

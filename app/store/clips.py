@@ -124,7 +124,7 @@ def add(session: Session, new: NewClip) -> int:
     assert inserted is not None
     clip_id: int = inserted[0]
     write_keys(session, {clip_id: new.fields})
-    people_marks.added(session, [(new.fields, new.recognition.emotion)])
+    people_marks.changed(session, [people_marks.of_clip(new.fields)])
     connection.execute(
         ADD_EMBEDDING,
         {
@@ -221,11 +221,10 @@ def get_locked(session: Session, clip_id: int) -> Clip | None:
 
 def update(session: Session, clip_id: int, fields: ClipFields) -> None:
     """Replace what the caller said of a stored clip."""
-    said = select(ClipRow.stored_at, ClipRow.customer_id, ClipRow.agent_id, ClipRow.emotion)
+    said = select(ClipRow.stored_at, ClipRow.customer_id, ClipRow.agent_id)
     query = said.where(ClipRow.id == clip_id).with_for_update()
-    stored_at, *persons, emotion = session.execute(query).one()
-    before, after = (*persons, emotion), (fields.customer_id, fields.agent_id, emotion)
-    people_marks.changed(session, removed=[before], added=[after])
+    stored_at, *before = session.execute(query).one()
+    people_marks.changed(session, [before, people_marks.of_clip(fields)])
     changes = sql_update(CLIPS).where(ClipRow.id == clip_id)
     session.connection().execute(changes.values(field_columns(fields, stored_at)))
     session.execute(delete(TagRow).where(TagRow.clip_id == clip_id))
@@ -253,14 +252,14 @@ def remove(session: Session, clip_ids: Sequence[int] | NDArray[np.int64]) -> lis
         rows = session.execute(
             select(
                 *(ClipRow.id, ClipRow.audio_key, ClipRow.result_dir),
-                *(ClipRow.customer_id, ClipRow.agent_id, ClipRow.emotion),
+                *(ClipRow.customer_id, ClipRow.agent_id),
             )
             .where(ClipRow.id.in_(chunk))
             .order_by(ClipRow.id)
             .with_for_update()
         ).all()
         gone = [Deleted(*row[:3]) for row in rows]
-        people_marks.changed(session, removed=[row[3:] for row in rows])
+        people_marks.changed(session, [row[3:] for row in rows])
         session.add_all(
             DoomedFilesRow(clip_id=one.clip_id, audio_key=one.audio_key, result_dir=one.result_dir)
             for one in gone

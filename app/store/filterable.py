@@ -61,7 +61,7 @@ def read(session: Session, ids: Sequence[int] | None = None) -> Iterator[Filtera
         CLIPS.id,
         CLIPS.emotion,
         CLIPS.confidence,
-        _utc_text(session, CLIPS.at),
+        utc_text(session, CLIPS.at),
         CLIPS.customer_id,
         CLIPS.call_id,
         CLIPS.agent_id,
@@ -113,7 +113,7 @@ def _transposed(rows: Sequence[Row[Any]]) -> list[list[Any]]:
     return [list(map(itemgetter(place), rows)) for place in range(len(rows[0]))]
 
 
-def _utc_text(session: Session, column: ColumnElement[dt.datetime]) -> ColumnElement[str]:
+def utc_text(session: Session, column: ColumnElement[dt.datetime]) -> ColumnElement[str]:
     """An instant as `2024-05-01 12:00:00.000000`, which is how SQLite keeps it."""
     if session.get_bind().dialect.name == "sqlite":
         return type_coerce(column, String)

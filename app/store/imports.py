@@ -148,7 +148,7 @@ def add(
         session,
         {clip_id: one.fields for clip_id, one in zip(ids.tolist(), imported, strict=True)},
     )
-    people_marks.added(session, [(one.fields, one.heard.emotion) for one in imported])
+    people_marks.changed(session, [people_marks.of_clip(one.fields) for one in imported])
     if vectors is not None:
         little_endian = vectors.astype("<f4", copy=False)
         connection.execute(

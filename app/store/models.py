@@ -79,6 +79,14 @@ def _registered(session: Session, model: ModelInfo, prior_mean: NDArray[np.float
     return row
 
 
+def register(session: Session, model: ModelInfo, prior_mean: NDArray[np.float32]) -> int:
+    """The row id of what makes vectors of clips and recognises nothing in them; arguments as
+    `activate`."""
+    row = _registered(session, model, prior_mean)
+    session.flush()
+    return row.id
+
+
 def prior_mean(session: Session, digest: str) -> NDArray[np.float32] | None:
     """The (D,) mean registered with a model, or None when the model is new here."""
     blob = session.scalar(select(ModelRow.prior_mean).where(ModelRow.digest == digest))

@@ -1,11 +1,10 @@
-"""Customers and agents: what their clips come to, kept for lists and counted from the clips."""
+"""Customers and agents: what their clips come to, kept for lists and read from the clips."""
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -28,45 +27,29 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from app.domain import LABELS, NEGATIVE, PersonKind
+from app.store.analysis_tables import PersonBaselineRow, PersonRow
 from app.store.embeddings import CHUNK
-from app.store.tables import (
-    COUNT_COLUMNS,
-    SCORE_COLUMNS,
-    Base,
-    ClipRow,
-    PersonBaselineRow,
-    PersonRow,
-)
+from app.store.tables import SCORE_COLUMNS, Base, ClipRow
 
 CLIPS, PEOPLE = (Base.metadata.tables[row.__tablename__] for row in (ClipRow, PersonRow))
 PERSON_OF = {"customer": CLIPS.c.customer_id, "agent": CLIPS.c.agent_id}
 ADD_PERSON = insert(PEOPLE)
 # Made once: to put a statement together takes longer than to run it.
 _PERSON: BindParameter[str] = bindparam("person")
-FIRST, LAST, LATEST = (
-    {
-        kind: query.where(column == _PERSON, *more).order_by(*order).limit(bindparam("limit"))
-        for kind, column in PERSON_OF.items()
-    }
-    for query, more, order in (
-        (select(CLIPS.c.at), (), (CLIPS.c.at,)),
-        (select(CLIPS.c.at), (), (CLIPS.c.at.desc(),)),
-        (
-            select(CLIPS.c.emotion, CLIPS.c.at),
-            (CLIPS.c.emotion.is_not(None),),
-            (CLIPS.c.at.desc(), CLIPS.c.id.desc()),
-        ),
-    )
-)
-
-Sort = Literal["drift", "negative", "clips", "latest", "id"]
-SORTED_BY = {
-    "drift": PEOPLE.c.evidence,
-    "negative": PEOPLE.c.level,
-    "clips": PEOPLE.c.clips,
-    "latest": PEOPLE.c.last_at,
+SPAN = {
+    kind: select(func.count(), func.min(CLIPS.c.at), func.max(CLIPS.c.at)).where(column == _PERSON)
+    for kind, column in PERSON_OF.items()
 }
-Counts = Mapping[str | None, int]  # clips by emotion, None where it is not known
+LATEST = {
+    kind: select(CLIPS.c.emotion, CLIPS.c.at)
+    .where(column == _PERSON)
+    .order_by(CLIPS.c.at.desc(), CLIPS.c.id.desc())
+    .limit(bindparam("limit"))
+    for kind, column in PERSON_OF.items()
+}
+
+Sort = Literal["drift", "negative", "clips"]
+SORTED_BY = {"drift": PEOPLE.c.evidence, "negative": PEOPLE.c.level, "clips": PEOPLE.c.clips}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -83,27 +66,17 @@ class PersonDrift:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Person:
-    """A customer or an agent. `level` is the share of negative clips, drawn to the baseline's."""
+    """A customer or an agent."""
 
     kind: PersonKind
     id: str
     clips: int
-    emotions: tuple[int, ...]  # clips of each, in LABELS order; the others' is not known
     first: dt.datetime
     last: dt.datetime
-    level: float
+    heard: int  # of the latest drift.HISTORY clips, those whose emotion is known
+    negative: int  # of those
+    level: float  # the share of negative ones, drawn to the baseline's
     drift: PersonDrift | None  # None where there are too few clips
-
-    @property
-    def heard(self) -> int:
-        return sum(self.emotions)
-
-    @property
-    def negative(self) -> int:
-        return negative_of(dict(zip(LABELS, self.emotions, strict=True)))
-
-    def counts(self) -> dict[str | None, int]:
-        return {**dict(zip(LABELS, self.emotions, strict=True)), None: self.clips - self.heard}
 
 
 class Days(NamedTuple):
@@ -117,46 +90,27 @@ class Days(NamedTuple):
     scores: NDArray[np.float64]  # their sums, in LABELS order
 
 
-def negative_of(counts: Counts) -> int:
-    return sum(counts.get(label, 0) for label in NEGATIVE)
-
-
-def get(session: Session, kind: PersonKind, ids: Sequence[str]) -> dict[str, Person]:
-    """As the table has them, by id; those of up to CHUNK ids that it has."""
-    query = select(PEOPLE).where(PEOPLE.c.kind == kind, PEOPLE.c.id.in_(ids))
-    return {row.id: _person(row) for row in session.connection().execute(query)}
-
-
 def page(
     session: Session,
     kind: PersonKind,
     sort: Sort,
     limit: int,
-    after: tuple[Any, str] | None,
-    *,
-    least_evidence: float | None = None,
-    least_clips: int = 1,
+    after: tuple[float, str] | None = None,
+    least_evidence: float = 0.0,
 ) -> list[Person]:
-    """Up to `limit` of them, the largest first; by id, the first one first.
+    """Up to `limit` of them as the table has them, the largest first.
 
     Args:
         after: what they are sorted by, and the id, of the last one of the page before.
     """
+    column = SORTED_BY[sort]
     query = select(PEOPLE).where(PEOPLE.c.kind == kind)
-    if sort == "id":
-        query = query.order_by(PEOPLE.c.id)
-        if after is not None:
-            query = query.where(PEOPLE.c.id > after[1])
-    else:
-        column = SORTED_BY[sort]
-        query = query.order_by(column.desc(), PEOPLE.c.id.desc())
-        if after is not None:
-            query = query.where(tuple_(column, PEOPLE.c.id) < tuple_(*after))
-    if least_evidence is not None:
+    if after is not None:
+        query = query.where(tuple_(column, PEOPLE.c.id) < tuple_(*after))
+    if least_evidence > 0:
         query = query.where(PEOPLE.c.evidence >= least_evidence)
-    if least_clips > 1:
-        query = query.where(PEOPLE.c.clips >= least_clips)
-    return [_person(row) for row in session.connection().execute(query.limit(limit))]
+    query = query.order_by(column.desc(), PEOPLE.c.id.desc()).limit(limit)
+    return [_person(row) for row in session.connection().execute(query)]
 
 
 def replace(
@@ -183,16 +137,17 @@ def sums(session: Session, kind: PersonKind) -> tuple[int, float, float, float, 
     """Of those with two heard clips or more, n of them heard and s of those negative each: how
     many they are, Σ n, Σ n², Σ s, Σ s² / n."""
     n, s = cast(PEOPLE.c.heard, Float(53)), cast(PEOPLE.c.negative, Float(53))
-    row = session.execute(
+    number, *found = session.execute(
         select(func.count(), func.sum(n), func.sum(n * n), func.sum(s), func.sum(s * s / n)).where(
             PEOPLE.c.kind == kind, PEOPLE.c.heard >= 2
         )
     ).one()
-    return (row[0], *(float(value or 0) for value in row[1:]))  # type: ignore[return-value]
+    heard, heard_squared, negative, negative_squared = (float(value or 0) for value in found)
+    return number, heard, heard_squared, negative, negative_squared
 
 
 def persons(session: Session, kind: PersonKind, after: str | None, limit: int) -> list[str]:
-    """Ids of the next ones that have clips, in their order."""
+    """Ids of the next ones that have clips, in the database's order."""
     column = PERSON_OF[kind]
     query = select(column).distinct().where(column.is_not(None)).order_by(column).limit(limit)
     if after is not None:
@@ -200,38 +155,27 @@ def persons(session: Session, kind: PersonKind, after: str | None, limit: int) -
     return list(session.scalars(query))
 
 
-def count(session: Session, kind: PersonKind, ids: Sequence[str]) -> dict[str, Counts]:
-    """The clips of up to CHUNK persons, as they are; nobody who has none is in it."""
-    column = PERSON_OF[kind]
-    query = select(column, CLIPS.c.emotion, func.count()).where(column.in_(ids))
-    found: dict[str, dict[str | None, int]] = collections.defaultdict(dict)
-    for person, emotion, number in session.execute(query.group_by(column, CLIPS.c.emotion)):
-        found[person][emotion] = number
-    return dict(found)
-
-
-def bounds(
+def span(
     session: Session, kind: PersonKind, id: str
-) -> tuple[dt.datetime, dt.datetime] | tuple[None, None]:
-    """When the first and the last clip of a person were recorded; None, None: there is none."""
-    # Two look-ups in the index: a minimum and a maximum in one query would go through all.
-    one, connection = {"person": id, "limit": 1}, session.connection()
-    first, last = connection.scalar(FIRST[kind], one), connection.scalar(LAST[kind], one)
-    return (None, None) if first is None or last is None else (first, last)
+) -> tuple[int, dt.datetime, dt.datetime] | None:
+    """Number of a person's clips, and when the first and the last were recorded; None without
+    clips."""
+    number, first, last = session.connection().execute(SPAN[kind], {"person": id}).one()
+    return (number, first, last) if number else None
 
 
 def latest(
     session: Session, kind: PersonKind, id: str, limit: int
 ) -> tuple[NDArray[np.bool_], list[dt.datetime]]:
-    """The last (n,) ≤ `limit` clips of a person with a known emotion, in order of time: which are
-    negative, and when they were recorded."""
+    """Of the last `limit` clips of a person those (n,) whose emotion is known, in order of time:
+    which are negative, and when they were recorded."""
     found = session.connection().execute(LATEST[kind], {"person": id, "limit": limit})
-    rows = found.all()[::-1]
+    rows = [(emotion, at) for emotion, at in found if emotion is not None][::-1]
     return np.array([row[0] in NEGATIVE for row in rows], bool), [row[1] for row in rows]
 
 
 def days(session: Session, kind: PersonKind, id: str) -> Days:
-    """All clips of a person, as they are."""
+    """All clips of a person."""
     day = _utc_day(session).label("day")
     negative = func.sum(case((CLIPS.c.emotion.in_(NEGATIVE), 1), else_=0))
     scored = CLIPS.c[SCORE_COLUMNS[0]]
@@ -245,9 +189,16 @@ def days(session: Session, kind: PersonKind, id: str) -> Days:
         .order_by(day)
     )
     rows = session.execute(query).all()
-    numbers = np.array([row[1:5] for row in rows], np.int64).reshape(-1, 4).T
+    clips, heard, bad, with_scores = np.array([row[1:5] for row in rows], np.int64).reshape(-1, 4).T
     scores = np.array([row[5:] for row in rows], float).reshape(-1, len(LABELS))
-    return Days(np.array([row[0] for row in rows], "datetime64[D]"), *numbers, np.nan_to_num(scores))
+    return Days(
+        days=np.array([row[0] for row in rows], "datetime64[D]"),
+        clips=clips,
+        heard=heard,
+        negative=bad,
+        scored=with_scores,
+        scores=np.nan_to_num(scores),
+    )
 
 
 def _utc_day(session: Session) -> ColumnElement[str]:
@@ -272,9 +223,10 @@ def _person(row: Any) -> Person:
         kind=row.kind,
         id=row.id,
         clips=row.clips,
-        emotions=tuple(getattr(row, name) for name in COUNT_COLUMNS),
         first=row.first_at,
         last=row.last_at,
+        heard=row.heard,
+        negative=row.negative,
         level=row.level,
         drift=drift,
     )
@@ -286,11 +238,10 @@ def _columns(person: Person) -> dict[str, Any]:
         "kind": person.kind,
         "id": person.id,
         "clips": person.clips,
-        "heard": person.heard,
-        "negative": person.negative,
-        **dict(zip(COUNT_COLUMNS, person.emotions, strict=True)),
         "first_at": person.first,
         "last_at": person.last,
+        "heard": person.heard,
+        "negative": person.negative,
         "level": person.level,
         "evidence": 0.0 if drift is None else drift.evidence,
         **{

@@ -1,8 +1,7 @@
-"""What is to be brought into the table `people`: written by whoever changes clips, with them."""
+"""Whose row in the table `people` is behind: written by whoever changes clips, with them."""
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args
@@ -11,82 +10,87 @@ from sqlalchemy import delete, exists, insert, select
 from sqlalchemy.orm import Session
 
 from app.domain import ClipFields, PersonKind
+from app.store import people
+from app.store.analysis_tables import PersonMarkRow
 from app.store.embeddings import CHUNK
-from app.store.tables import Base, PersonMarkRow
+from app.store.tables import Base
 
 KINDS: tuple[PersonKind, ...] = get_args(PersonKind)  # in the order of OfClip
 MARKS = Base.metadata.tables[PersonMarkRow.__tablename__]
 ADD_MARK = insert(MARKS)
 
-OfClip = Sequence[Any]  # customer_id, agent_id, emotion, each of which may be None
+OfClip = Sequence[str | None]  # customer_id and agent_id
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Mark:
-    """See PersonMarkRow."""
+class Behind:
+    """Some who are behind, and the marks that say so."""
 
-    id: int
-    kind: PersonKind
-    person: str
-    emotion: str | None
-    change: int
+    persons: list[str]
+    marks: list[int]
+    onward: str | None  # all after this id are behind, too
 
 
-def added(session: Session, clips: Iterable[tuple[ClipFields, str | None]]) -> None:
-    """Clips were stored, in this transaction, with these fields and emotions."""
-    changed(session, added=[(said.customer_id, said.agent_id, emotion) for said, emotion in clips])
+def of_clip(fields: ClipFields) -> OfClip:
+    return fields.customer_id, fields.agent_id
 
 
-def changed(
-    session: Session, *, removed: Iterable[OfClip] = (), added: Iterable[OfClip] = ()
-) -> None:
-    """Clips are no longer what they were, or have become what they were not."""
-    changes: collections.Counter[tuple[str, str, str | None]] = collections.Counter()
-    for sign, clips in ((-1, removed), (1, added)):
-        for *persons, emotion in clips:
-            for kind, person in zip(KINDS, persons, strict=True):
-                if person is not None:
-                    changes[kind, person, emotion] += sign
-    if changes:
-        session.connection().execute(
-            ADD_MARK,
-            [
-                {"kind": kind, "person": person, "emotion": emotion, "change": change}
-                for (kind, person, emotion), change in changes.items()
-            ],
-        )
+def changed(session: Session, clips: Iterable[OfClip]) -> None:
+    """Clips of these were added or removed in this transaction, or are no longer what they were."""
+    persons = {
+        (kind, person)
+        for clip in clips
+        for kind, person in zip(KINDS, clip, strict=True)
+        if person is not None
+    }
+    _add(session, [(kind, False, person) for kind, person in sorted(persons)])
 
 
-def all_changed(session: Session, kinds: Iterable[PersonKind] = KINDS) -> None:
-    """Everybody of these kinds is to be counted anew."""
-    everybody = [{"kind": kind, "person": None, "emotion": None, "change": 0} for kind in kinds]
-    session.connection().execute(ADD_MARK, everybody)
+def everybody(session: Session, kinds: Iterable[PersonKind] = KINDS) -> None:
+    """Any clip may be no longer what it was."""
+    _add(session, [(kind, True, None) for kind in kinds])
 
 
-def oldest(session: Session, limit: int) -> list[Mark]:
-    """Up to so many of those that name a person."""
-    query = select(MARKS).where(MARKS.c.person.is_not(None)).order_by(MARKS.c.id).limit(limit)
-    return [Mark(*row) for row in session.connection().execute(query)]
+def behind(session: Session, kind: PersonKind, limit: int) -> Behind | None:
+    """Up to twice so many, at most CHUNK / 2: the first of those named, and the next of everybody
+    if everybody is; None: nobody is behind."""
+    of_kind = select(MARKS.c.id, MARKS.c.person).where(MARKS.c.kind == kind)
+    connection = session.connection()
+    named = connection.execute(
+        of_kind.where(~MARKS.c.onward).order_by(MARKS.c.id).limit(limit)
+    ).all()
+    # Two that count everybody become one, which begins where the one further behind is.
+    onward = connection.execute(
+        of_kind.where(MARKS.c.onward).order_by(MARKS.c.person.is_not(None), MARKS.c.person)
+    ).all()
+    if not named and not onward:
+        return None
+    next_ones = people.persons(session, kind, onward[0].person, limit) if onward else []
+    persons = list(dict.fromkeys([*(mark.person for mark in named), *next_ones]))
+    theirs = of_kind.where(~MARKS.c.onward, MARKS.c.person.in_(persons))
+    return Behind(
+        persons,
+        [mark.id for mark in (*onward, *connection.execute(theirs))],
+        next_ones[-1] if next_ones else None,
+    )
 
 
-def of(session: Session, kind: PersonKind, persons: Sequence[str]) -> list[int]:
-    """Ids of the marks of up to CHUNK persons."""
-    assert len(persons) <= CHUNK
-    query = select(MARKS.c.id).where(MARKS.c.kind == kind, MARKS.c.person.in_(persons))
-    return list(session.scalars(query))
-
-
-def of_all(session: Session, kind: PersonKind) -> list[int]:
-    """Ids of the marks that ask for everybody of a kind."""
-    query = select(MARKS.c.id).where(MARKS.c.kind == kind, MARKS.c.person.is_(None))
-    return list(session.scalars(query))
-
-
-def remove(session: Session, ids: Sequence[int]) -> None:
-    for start in range(0, len(ids), CHUNK):
-        session.execute(delete(MARKS).where(MARKS.c.id.in_(ids[start : start + CHUNK])))
+def brought_in(session: Session, kind: PersonKind, done: Behind) -> None:
+    """These are up to their clips as they were when `done` was read, or later."""
+    for start in range(0, len(done.marks), CHUNK):
+        session.execute(delete(MARKS).where(MARKS.c.id.in_(done.marks[start : start + CHUNK])))
+    if done.onward is not None:
+        _add(session, [(kind, True, done.onward)])
 
 
 def any_left(session: Session) -> bool:
-    """Whether `people` is behind the clips."""
+    """Whether anybody is behind."""
     return bool(session.scalar(select(exists().select_from(MARKS))))
+
+
+def _add(session: Session, marks: Sequence[tuple[PersonKind, bool, str | None]]) -> None:
+    if marks:
+        rows: list[dict[str, Any]] = [
+            {"kind": kind, "onward": onward, "person": person} for kind, onward, person in marks
+        ]
+        session.connection().execute(ADD_MARK, rows)

@@ -86,21 +86,6 @@ def swap(session: Session, model: int, clip_ids: Sequence[int] | None = None) ->
         concerned.append(RECOGNITIONS.c.clip_id.in_(clip_ids))
     of_clip = RECOGNITIONS.c.clip_id == CLIPS.c.id
     connection = session.connection()
-    if clip_ids is None:
-        people_marks.all_changed(session)
-    else:
-        people = select(
-            *(CLIPS.c.customer_id, CLIPS.c.agent_id, CLIPS.c.emotion),
-            RECOGNITIONS.c.emotion.label("emotion_now"),
-        )
-        # Locked: nobody gives a clip to somebody else meanwhile.
-        locked = people.where(of_clip, *concerned).with_for_update(of=CLIPS)
-        rows = connection.execute(locked).all()
-        people_marks.changed(
-            session,
-            removed=[row[:3] for row in rows],
-            added=[(*row[:2], row.emotion_now) for row in rows],
-        )
     displaced = select(CLIPS.c.model_id, CLIPS.c.id, *(CLIPS.c[name] for name in SCORES))
     connection.execute(
         insert(RECOGNITIONS).from_select(
@@ -112,6 +97,11 @@ def swap(session: Session, model: int, clip_ids: Sequence[int] | None = None) ->
         update(CLIPS).where(of_clip, *concerned).values({**taken, "model_id": model})
     )
     connection.execute(delete(RECOGNITIONS).where(*concerned))
+    if clip_ids is None:
+        people_marks.everybody(session)
+    else:  # whose they are is read after the update: until the commit nobody else can change it
+        people = select(CLIPS.c.customer_id, CLIPS.c.agent_id).where(CLIPS.c.id.in_(clip_ids))
+        people_marks.changed(session, connection.execute(people).all())
 
 
 def missing(session: Session, model: int, after: int, limit: int) -> tuple[list[int], list[str]]:

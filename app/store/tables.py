@@ -93,7 +93,6 @@ class ScoreColumns:
 
 
 SCORE_COLUMNS = tuple(f"score_{label}" for label in LABELS)
-COUNT_COLUMNS = tuple(f"count_{label}" for label in LABELS)
 
 
 class ClipRow(ScoreColumns, Base):
@@ -249,73 +248,3 @@ class IdempotencyRow(Base):
     clip_id: Mapped[int] = mapped_column(Id, index=True)
     second_clip_id: Mapped[int | None] = mapped_column(Id, index=True)  # of a split call
     answer: Mapped[dict[str, Any] | None] = mapped_column(Json)
-
-
-class PersonRow(Base):
-    """A customer or an agent: what their clips come to. Behind the clips by what `person_marks`
-    holds."""
-
-    __tablename__ = "people"
-    __table_args__ = (
-        Index("ix_people_kind_clips_id", "kind", "clips", "id"),
-        Index("ix_people_kind_last_at_id", "kind", "last_at", "id"),
-        Index("ix_people_kind_level_id", "kind", "level", "id"),
-        Index("ix_people_kind_evidence_id", "kind", "evidence", "id"),
-    )
-
-    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
-    id: Mapped[str] = mapped_column(String(200), primary_key=True)
-    clips: Mapped[int] = mapped_column(BigInteger)
-    heard: Mapped[int] = mapped_column(BigInteger)  # clips whose emotion is known
-    negative: Mapped[int] = mapped_column(BigInteger)  # of those
-    count_angry: Mapped[int] = mapped_column(BigInteger)
-    count_disgusted: Mapped[int] = mapped_column(BigInteger)
-    count_fearful: Mapped[int] = mapped_column(BigInteger)
-    count_happy: Mapped[int] = mapped_column(BigInteger)
-    count_neutral: Mapped[int] = mapped_column(BigInteger)
-    count_other: Mapped[int] = mapped_column(BigInteger)
-    count_sad: Mapped[int] = mapped_column(BigInteger)
-    count_surprised: Mapped[int] = mapped_column(BigInteger)
-    count_unknown: Mapped[int] = mapped_column(BigInteger)
-    first_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
-    last_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
-    level: Mapped[float] = mapped_column(Float(53))  # negative share, drawn to the baseline's
-    evidence: Mapped[float] = mapped_column(Float(53))  # of a drift; 0 where there are few clips
-    before: Mapped[float | None] = mapped_column(Float(53))  # this and the rest: null likewise
-    since: Mapped[float | None] = mapped_column(Float(53))
-    clips_before: Mapped[int | None]
-    clips_since: Mapped[int | None]
-    changed_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
-
-
-class PersonMarkRow(Base):
-    """A change of the clips that `people` does not show yet: written with it, in one transaction,
-    and deleted in the one that brings it into `people`. Only ever added, so that no two who store
-    clips of one agent wait for each other.
-
-    `change` clips more (or fewer) of this emotion; 0 where only their times or scores are others.
-    Without a person all of the kind are to be counted anew.
-    """
-
-    __tablename__ = "person_marks"
-    __table_args__ = (
-        Index("ix_person_marks_kind_person", "kind", "person"),
-        {"sqlite_autoincrement": True},
-    )
-
-    id: Mapped[int] = mapped_column(Id, primary_key=True)
-    kind: Mapped[str] = mapped_column(String(8))
-    person: Mapped[str | None] = mapped_column(String(200))
-    emotion: Mapped[str | None] = mapped_column(String(9))
-    change: Mapped[int]
-
-
-class PersonBaselineRow(Base):
-    """How the share of negative clips varies from customer to customer, or agent to agent, as it
-    was when `level` and `evidence` of `people` were worked out."""
-
-    __tablename__ = "person_baselines"
-
-    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
-    mean: Mapped[float] = mapped_column(Float(53))
-    concentration: Mapped[float] = mapped_column(Float(53))

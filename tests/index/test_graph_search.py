@@ -11,6 +11,7 @@ from index.connect import connect
 from index.contract import Ids, Vectors
 from index.cosine import directions
 from index.graph_index import GraphIndex
+from tests.index.agreement import assert_same
 
 N, DIMENSION, QUERIES, K = 12_000, 64, 40, 10
 
@@ -162,3 +163,23 @@ def test_directions_of_ids_that_do_not_rise(voices: Vectors) -> None:
     np.testing.assert_array_equal(directions_found, [expected[one] for one in sorted(expected)])
     for one in wanted.tolist():
         np.testing.assert_array_equal(built.direction_of(one), expected.get(one))
+
+
+@pytest.mark.parametrize("equal", [40, 100, 500])
+def test_equal_new_clips_come_by_rising_id(voices: Vectors, equal: int) -> None:
+    mean = np.zeros(DIMENSION, np.float32)
+    built = GraphIndex.build(mean, [(np.arange(1001, N + 1001), voices)])
+    [one] = np.random.default_rng(5).standard_normal((1, DIMENSION)).astype(np.float32)
+    built.add(np.random.default_rng(6).permutation(equal) + 1, np.tile(one, (equal, 1)))
+    [hits] = built.search(one[np.newaxis], 5)
+    assert hits.ids.tolist() == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_queries_lie_in_memory_as_they_like(voices: Vectors, exact: bool) -> None:
+    mean = np.zeros(DIMENSION, np.float32)
+    built = GraphIndex.build(mean, [(np.arange(1, N + 1), voices)])
+    asked = directions(voices[:9], mean)
+    expected = built.search_directions(asked, K, exact=exact)
+    for same in (np.asfortranarray(asked), np.repeat(asked, 2, axis=0)[::2]):
+        assert_same(built.search_directions(same, K, exact=exact), expected)

@@ -13,7 +13,7 @@ from app.domain import ClipFields, ClipFilter
 from app.errors import Unavailable
 from app.library import Library
 from app.library.imports import add_rows, begin
-from app.library.search import Found, Wanted, similar
+from app.library.search import Found, Neighbour, Wanted, similar
 from app.store import Session
 from app.store.imports import ImportedClip
 from tests.library import spaces_rig as rig
@@ -76,6 +76,19 @@ def test_a_clip_that_was_deleted_is_not_found(
     assert len(library.filters) == 2
 
 
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_others_take_the_place_of_deleted_clips(library: Library, in_doubt: Doubt, k: int) -> None:
+    clip_ids = [post(library, seed, f"c{seed}") for seed in range(1, 8)]
+    nearest = [one.clip.id for one in neighbours(library, clip_ids[0], 6)]
+    for clip_id in nearest[:3]:
+        with in_doubt():
+            delete_one(library, clip_id)
+    assert len(library.index) == 7
+    for where in (ClipFilter(), ClipFilter(min_confidence=0.0)):
+        found = neighbours(library, clip_ids[0], k, where)
+        assert [one.clip.id for one in found] == nearest[3 : 3 + k]
+
+
 def test_a_clip_that_was_changed_is_told_as_it_is(library: Library, in_doubt: Doubt) -> None:
     first, second = (post(library, seed, "old") for seed in (1, 2))
     assert told(library, first) == {second: "old"}
@@ -107,6 +120,14 @@ def test_an_embedding_that_is_not_finite_fails_alone(library: Library) -> None:
     library.index.remove([2])
     found = similar(library, [1, 2, 3], Wanted())
     assert [isinstance(one, Found) for one in found] == [True, False, True]
+
+
+def neighbours(
+    library: Library, clip_id: int, k: int, where: ClipFilter | None = None
+) -> list[Neighbour]:
+    [found] = similar(library, [clip_id], Wanted(k=k, where=where or ClipFilter()))
+    assert isinstance(found, Found)
+    return found.neighbours
 
 
 def spoil(library: Library, clip_id: int) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from app.errors import ModelError, SettingsError
+from app.library import recordings
 from app.recogniser import Source, is_pinned
 from app.recogniser.sources import BUNDLED_ID
 from tests.conftest import ROOT
@@ -41,7 +42,7 @@ class TestStart:
         assert [rig.indexed(space) for space in library.spaces] == [ids, ids]
         assert rig.scores(library) == now
         kept = {path.name for path in (library.settings.data_dir / "index").iterdir()}
-        assert kept == {digest[:16] for digest in digests}
+        assert kept == {digest[:16] for digest in (*digests, recordings.MODEL.digest)}
         rig.post(library, 4)
         library.roles.switch()
         assert library.recogniser.info.id == BUNDLED_ID

@@ -151,7 +151,7 @@ def test_switches_beside_posts_searches_and_deletions(
     reopen: Open, second: Source, database: dict[str, str]
 ) -> None:
     library = reopen(**database)
-    ids = [rig.post(library, seed) for seed in range(5)]
+    first = [rig.post(library, seed) for seed in range(5)]
     rig.hear_again(library, library.roles.open_beside(second))
     over = threading.Event()
 
@@ -168,7 +168,7 @@ def test_switches_beside_posts_searches_and_deletions(
     def search() -> int:
         count = 0
         while not over.is_set():
-            assert {i for i, _ in rig.neighbours(library, ids[0])} >= set(ids[1:])
+            assert {i for i, _ in rig.neighbours(library, first[0])} >= set(first[1:])
             count += 1
         return count
 
@@ -183,10 +183,9 @@ def test_switches_beside_posts_searches_and_deletions(
                     assert not any(one.done() for one in (*posts, *searches))
         finally:
             over.set()
-        for one in posts:
-            ids += one.result()
+        later = [clip_id for one in posts for clip_id in one.result()]
         assert all(one.result() for one in searches)
-    ids.sort()
+    ids = sorted([*first, *later])
     for _ in range(2):
         said = rig.scores(library)
         assert sorted(said) == ids

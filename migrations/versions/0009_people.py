@@ -3,16 +3,12 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0010"
-down_revision = "0005"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-LABELS = (
-    *("angry", "disgusted", "fearful", "happy", "neutral", "other", "sad", "surprised"),
-    "unknown",
-)
 
 
 def upgrade() -> None:
@@ -21,11 +17,10 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=8), nullable=False),
         sa.Column("id", sa.String(length=200), nullable=False),
         sa.Column("clips", sa.BigInteger(), nullable=False),
-        sa.Column("heard", sa.BigInteger(), nullable=False),
-        sa.Column("negative", sa.BigInteger(), nullable=False),
-        *(sa.Column(f"count_{label}", sa.BigInteger(), nullable=False) for label in LABELS),
         sa.Column("first_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("heard", sa.Integer(), nullable=False),
+        sa.Column("negative", sa.Integer(), nullable=False),
         sa.Column("level", sa.Float(precision=53), nullable=False),
         sa.Column("evidence", sa.Float(precision=53), nullable=False),
         sa.Column("before", sa.Float(precision=53), nullable=True),
@@ -35,19 +30,20 @@ def upgrade() -> None:
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("kind", "id", name="pk_people"),
     )
-    for column in ("clips", "last_at", "level", "evidence"):
+    for column in ("clips", "level", "evidence"):
         op.create_index(f"ix_people_kind_{column}_id", "people", ["kind", column, "id"])
     marks = op.create_table(
         "person_marks",
         sa.Column("id", ID, nullable=False),
         sa.Column("kind", sa.String(length=8), nullable=False),
+        sa.Column("onward", sa.Boolean(), nullable=False),
         sa.Column("person", sa.String(length=200), nullable=True),
-        sa.Column("emotion", sa.String(length=9), nullable=True),
-        sa.Column("change", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_person_marks"),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_person_marks_kind_person", "person_marks", ["kind", "person"])
+    op.create_index(
+        "ix_person_marks_kind_onward_person", "person_marks", ["kind", "onward", "person"]
+    )
     op.create_table(
         "person_baselines",
         sa.Column("kind", sa.String(length=8), nullable=False),
@@ -58,7 +54,7 @@ def upgrade() -> None:
     op.create_index("ix_clips_agent_id_at", "clips", ["agent_id", "at"])
     op.drop_index("ix_clips_agent_id", table_name="clips")
     # The clips that are there are counted by the service, beside its requests.
-    op.bulk_insert(marks, [{"kind": kind, "change": 0} for kind in ("customer", "agent")])
+    op.bulk_insert(marks, [{"kind": kind, "onward": True} for kind in ("customer", "agent")])
 
 
 def downgrade() -> None:

@@ -1,0 +1,124 @@
+"""Duplicates of one clip, groups of them over the library, and what is decided of pairs."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import datetime as dt
+from collections.abc import Collection, Hashable
+from typing import NamedTuple
+
+import numpy as np
+
+from app.analysis.groups import as_pairs, groups, holding
+from app.domain import ClipFilter, DuplicateKind
+from app.errors import InvalidParameter, NotFound
+from app.library.duplicate_groups import Grouped, Kinds
+from app.library.library import Library
+from app.store import Session, duplicates
+from app.store.duplicates import Decision, Duplicate, FileFacts, Pair
+
+LOSSLESS = ("flac", "alac", "ape", "pcm_f", "pcm_s", "pcm_u", "tta", "wavpack")
+LISTED = 500  # pairs of one group that are told
+
+
+class GroupPair(NamedTuple):
+    clip_ids: Pair
+    kind: DuplicateKind | None  # None: nothing was found, somebody confirmed it
+    similarity: float | None
+    decision: Decision | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DuplicateGroup:
+    members: list[int]  # ascending
+    keeper: int  # the one to keep, if one is to be
+    pairs: list[GroupPair]  # the most alike first, up to LISTED of them
+
+
+def of_clip(library: Library, clip_id: int, limit: int) -> list[Duplicate]:
+    """By the other clip's id. Raises NotFound when there is no such clip."""
+    clip = library.clip(clip_id)
+    with library.store.read() as session:
+        return duplicates.of_clip(session, clip, limit)
+
+
+def decide(library: Library, pairs: Collection[Pair], decision: Decision | None) -> None:
+    """Say of pairs of clips that they are duplicates, are none, or take back what was said.
+
+    Raises:
+        InvalidParameter: a pair is twice the same clip.
+        NotFound: a clip does not exist; nothing was changed.
+    """
+    for one, other in pairs:
+        if one == other:
+            raise InvalidParameter("pairs", f"clip {one} is no pair with itself.")
+    try:
+        with library.store.write() as session:
+            missing = duplicates.decide(session, pairs, decision, dt.datetime.now(dt.UTC))
+    finally:  # also a commit that failed may have happened
+        library.duplicate_groups.changed()
+    if missing:
+        raise NotFound(f"There is no clip {missing[0]}.")
+
+
+def page(
+    library: Library,
+    kinds: Kinds,
+    decision: Decision | None,
+    where: ClipFilter,
+    limit: int,
+    after: int,
+) -> tuple[list[DuplicateGroup], bool]:
+    """Groups whose first clip is beyond `after`, by that, and whether there are more.
+
+    Args:
+        kinds: of the links that make groups; clips confirmed to be duplicates are linked too.
+        decision: groups with such a pair only; dismissed pairs, which are no links, each alone.
+        where: groups with a clip that matches only.
+    """
+    grouped = library.duplicate_groups.of(kinds)
+    found = grouped.groups
+    if decision is not None:
+        pairs = as_pairs(pair for pair, its in grouped.decided.items() if its == decision)
+        dismissed = decision == "dismiss"
+        found = groups(pairs, as_pairs(())) if dismissed else holding(found, pairs)
+    if where:
+        matching = library.filters.ids(where)
+        found = [its for its in found if np.isin(its, matching).any()]
+    start = bisect.bisect_right(found, after, key=lambda its: int(its[0]))
+    with library.store.read() as session:
+        told = [
+            _told(session, grouped, kinds, its.tolist()) for its in found[start : start + limit]
+        ]
+    return told, start + limit < len(found)
+
+
+def _told(session: Session, grouped: Grouped, kinds: Kinds, members: list[int]) -> DuplicateGroup:
+    facts = duplicates.file_facts(session, members)  # without those deleted this moment
+    pairs: dict[Pair, GroupPair] = {}
+    for low, high in grouped.decided:
+        if low in facts and high in facts:
+            pairs[low, high] = GroupPair((low, high), None, None, None)
+    for one in duplicates.pairs_among(session, facts):
+        if one.kind in kinds:
+            pair = one.low_id, one.high_id
+            pairs[pair] = GroupPair(pair, one.kind, one.similarity, None)
+    if "same_file" in kinds:
+        first_with: dict[Hashable, int] = {}
+        for clip_id, its in facts.items():
+            for same in its.hashes():
+                pair = first_with.setdefault(same, clip_id), clip_id
+                if pair[0] != clip_id:
+                    pairs[pair] = GroupPair(pair, "same_file", 1.0, None)
+    told = [one._replace(decision=grouped.decided.get(pair)) for pair, one in pairs.items()]
+    told.sort(key=lambda one: (-(one.similarity or 0.0), one.clip_ids))
+    keeper = min(facts, key=lambda clip_id: _worse(facts[clip_id], clip_id), default=members[0])
+    return DuplicateGroup(list(facts) or members, keeper, told[:LISTED])
+
+
+def _worse(facts: FileFacts, clip_id: int) -> tuple[bool, int, float, int]:
+    """The lower, the rather it is to be kept: nothing lost by an encoder, then what has the most
+    samples a second, then the longest, then the first."""
+    lossless = facts.codec is not None and facts.codec.startswith(LOSSLESS)
+    return not lossless, -(facts.sample_rate or 0), -(facts.duration or 0.0), clip_id

@@ -1,0 +1,1 @@
+"""What scripts/bench_analysis.py measures, a module for each subcommand."""
