@@ -50,7 +50,8 @@ class People:
         """
         while not self._closing.is_set():
             began = time.monotonic()
-            if any(self._bring_in(kind) for kind in people_marks.KINDS):
+            worked = [self._bring_in(kind) for kind in people_marks.KINDS]
+            if any(worked):
                 self._learnt = False
             elif not self._refit():
                 return
