@@ -19,20 +19,20 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-HISTORY: Final = 400  # latest clips that are looked at
-WINDOW: Final = 100  # latest clips among which a change is looked for
+HISTORY: Final = 600  # latest clips that are looked at
+WINDOW: Final = 60  # latest clips among which a change is looked for
 FEWEST_BEFORE: Final = 10  # clips before a change
 FEWEST_SINCE: Final = 5  # clips after it
 FEWEST: Final = 20  # clips in all
 
 SHARES: Final = np.linspace(0.01, 0.99, 50)
-SHIFTS: Final = (0.2, 0.3, 0.4)  # of the share, that are looked for, equally likely
-RISE: Final = 0.8  # of the prior is on a rise, which is what one wants to hear of
+SHIFT: Final = 0.3  # of the share, that is looked for; others are found by it, too
+RISE: Final = 0.9  # of the prior is on a rise, which is what one wants to hear of
 ANYTHING: Final = 0.1  # of the prior is on any share, equally: a library has odd customers
 NEGLIGIBLE: Final = 1e-6  # of the largest prior weight
 
-# Share of customers without a change whose evidence reaches so much within 100 clips: the larger
-# of clips 1 to 100 and 101 to 200, at the least favourable of the shares tried.
+# Share of customers without a change whose evidence reaches so much within 100 clips, of the least
+# favourable hundred of the least favourable customers and libraries that were tried.
 CALIBRATION: Final = (
     (0.1, 5.5),
     (0.01, 8.0),
@@ -64,7 +64,8 @@ class Drift:
     """What the latest clips of one customer say; `clips_before` + `clips_since` were looked at.
 
     `change` is the likeliest place of a change, whether or not there was one: the first clip after
-    it, as an index into the clips that were given.
+    it, as an index into the clips that were given. It may be before the latest WINDOW clips, which
+    differ for as long as most of the HISTORY is from before the change.
     """
 
     evidence: float  # ln of the Shiryaev-Roberts sum, at least 0
@@ -131,11 +132,9 @@ def drift(negative: NDArray[np.bool_], baseline: Baseline) -> Drift | None:
     if clips < FEWEST:
         return None
     counts = np.concatenate([[0], np.cumsum(negative[skipped:])])[None, :]
-    places = change_places(clips)
-    rise, fall = log_ratios(counts, clips, baseline)
-    evidence = float(add_up(rise, fall)[0])
-    ratios = rise if rise.max() >= fall.max() else fall
-    place = int(places[ratios[0].argmax()])
+    evidence = float(add_up(*log_ratios(counts, clips, baseline))[0])
+    ratios = np.concatenate(log_ratios(counts, clips, baseline, window=clips))
+    place = int(change_places(clips, window=clips)[ratios.max(axis=0).argmax()])
     so_far, in_all = int(counts[0, place]), int(counts[0, clips])
     return Drift(
         evidence=max(0.0, evidence),
@@ -171,13 +170,13 @@ def evidence_at(rate: float) -> float:
     return float(np.interp(-wanted, -np.array(rates), levels))
 
 
-def change_places(clips: int) -> NDArray[np.int64]:
+def change_places(clips: int, window: int = WINDOW) -> NDArray[np.int64]:
     """(k,) places of a possible change: numbers of clips before it."""
-    return np.arange(max(FEWEST_BEFORE, clips - WINDOW), clips - FEWEST_SINCE + 1)
+    return np.arange(max(FEWEST_BEFORE, clips - window), clips - FEWEST_SINCE + 1)
 
 
 def log_ratios(
-    counts: NDArray[np.int64], clips: int, baseline: Baseline
+    counts: NDArray[np.int64], clips: int, baseline: Baseline, window: int = WINDOW
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How much likelier the clips are with a change at each place than without, and its prior.
 
@@ -187,7 +186,7 @@ def log_ratios(
     Returns:
         Natural logarithms (m, k), k as `change_places`, of a rise and of a fall of the share.
     """
-    places, total = change_places(clips), counts[:, clips]
+    places, total = change_places(clips, window), counts[:, clips]
     before = counts[:, places]
     prior = _prior(baseline)
     alone = np.outer(total, np.log(SHARES)) + np.outer(clips - total, np.log1p(-SHARES))
@@ -227,9 +226,7 @@ def _changes(
     baseline: Baseline, sign: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """(c,) each: a share before, one after, and the prior weight of the two."""
-    before = np.repeat(SHARES, len(SHIFTS))
-    after = before + sign * np.tile(SHIFTS, len(SHARES))
-    weight = np.repeat(_prior(baseline), len(SHIFTS)) / len(SHIFTS)
+    before, after, weight = SHARES, SHARES + sign * SHIFT, _prior(baseline)
     kept = (after > 0.005) & (after < 0.995) & (weight > NEGLIGIBLE * weight.max())
     return before[kept], after[kept], weight[kept]
 

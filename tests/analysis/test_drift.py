@@ -79,12 +79,12 @@ def test_the_evidence_is_what_its_definition_says() -> None:
     ratio = 0.0
     for place in range(drifts.FEWEST_BEFORE, 30 - drifts.FEWEST_SINCE + 1):
         for share, weight in zip(drifts.SHARES, prior, strict=True):
-            for shift in drifts.SHIFTS:
-                for belief, other in ((drifts.RISE, share + shift), (1 - drifts.RISE, share - shift)):
-                    if 0.005 < other < 0.995:
-                        changed = likelihood(negative[:place], share)
-                        changed *= likelihood(negative[place:], other)
-                        ratio += belief * weight / len(drifts.SHIFTS) * changed / unchanged
+            for sign, belief in ((1, drifts.RISE), (-1, 1 - drifts.RISE)):
+                since = share + sign * drifts.SHIFT
+                if 0.005 < since < 0.995:
+                    changed = likelihood(negative[:place], share)
+                    changed *= likelihood(negative[place:], since)
+                    ratio += belief * weight * changed / unchanged
     found = drift(negative, LEARNT)
     assert found is not None
     assert found.evidence == pytest.approx(max(0.0, np.log(ratio)), abs=1e-4)

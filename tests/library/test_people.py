@@ -154,7 +154,7 @@ def test_a_drift_is_found_and_goes_with_its_clips(store: Store, model_id: int) -
         first, *others = people.page(session, "customer", "drift", 9)
     assert first.id == "worse"
     assert first.drift is not None
-    assert first.drift.evidence >= drifts.evidence_at(0.01, drifts.UNKNOWN)
+    assert first.drift.evidence >= drifts.evidence_at(0.01)
     assert (first.drift.before, first.drift.since) == pytest.approx((0.1, 0.5), abs=0.05)
     assert abs(first.drift.changed_at - NOW - dt.timedelta(hours=100)) <= dt.timedelta(hours=4)
     assert {one.id: one.drift is None for one in others} == {"steady": False, "new": True}
@@ -165,7 +165,7 @@ def test_a_drift_is_found_and_goes_with_its_clips(store: Store, model_id: int) -
     check(store)
     drift = listed(store, "customer")["worse"].drift
     assert drift is not None
-    assert drift.evidence < drifts.evidence_at(0.1, drifts.UNKNOWN)
+    assert drift.evidence < drifts.evidence_at(0.1)
 
 
 def test_baselines_are_learnt_and_brought_to_all(store: Store, model_id: int) -> None:
