@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-HISTORY: Final = 600  # latest clips that are looked at
+HISTORY: Final = 1000  # latest clips that are looked at
 WINDOW: Final = 60  # latest clips among which a change is looked for
 FEWEST_BEFORE: Final = 10  # clips before a change
 FEWEST_SINCE: Final = 5  # clips after it
@@ -28,7 +28,7 @@ FEWEST: Final = 20  # clips in all
 SHARES: Final = np.linspace(0.01, 0.99, 50)
 SHIFT: Final = 0.3  # of the share, that is looked for; others are found by it, too
 RISE: Final = 0.9  # of the prior is on a rise, which is what one wants to hear of
-ANYTHING: Final = 0.1  # of the prior is on any share, equally: a library has odd customers
+ANYTHING: Final = 0.5  # of the prior is on any share, equally: a library has odd customers
 NEGLIGIBLE: Final = 1e-6  # of the largest prior weight
 
 # Share of customers without a change whose evidence reaches so much within 100 clips, of the least

@@ -37,8 +37,8 @@ Cursor = Annotated[
 
 
 class DriftView(BaseModel):
-    """Has the share of negative clips changed? The latest 400 clips are looked at, for a change
-    within the latest 100."""
+    """Has the share of negative clips changed? The latest 1,000 clips are looked at, and the latest
+    60 compared with those before."""
 
     flagged: bool = Field(description="By EMOSEEK_DRIFT_FALSE_ALARMS.")
     direction: Literal["worse", "improved"] = Field(
@@ -71,8 +71,8 @@ class PersonView(BaseModel):
     first: dt.datetime = Field(description="When the first clip was recorded, else stored.")
     last: dt.datetime
     heard: int = Field(
-        description="Of the latest 400 clips those whose emotion is known; an import may not have "
-        "said."
+        description="Of the latest 1,000 clips, those whose emotion is known; an import may not "
+        "have said."
     )
     negative_share: float | None = Field(
         description=f"Of those: {', '.join(NEGATIVE)}. Null where there is none."

@@ -52,13 +52,13 @@ def everybody(session: Session, kinds: Iterable[PersonKind] = KINDS) -> None:
 
 
 def behind(session: Session, kind: PersonKind, limit: int) -> Behind | None:
-    """Up to twice so many, at most CHUNK / 2: the first of those named, and the next of everybody
-    if everybody is; None: nobody is behind."""
+    """Up to twice so many, at most CHUNK / 2: some of those named, and the next of everybody if
+    everybody is; None: nobody is, or those of the other kind are named first."""
     of_kind = select(MARKS.c.id, MARKS.c.person).where(MARKS.c.kind == kind)
     connection = session.connection()
-    named = connection.execute(
-        of_kind.where(~MARKS.c.onward).order_by(MARKS.c.id).limit(limit)
-    ).all()
+    # Of both kinds, or else a database might sort all marks of one each time.
+    oldest = select(MARKS.c.kind, MARKS.c.person).where(~MARKS.c.onward).order_by(MARKS.c.id)
+    named = [mark.person for mark in connection.execute(oldest.limit(limit)) if mark.kind == kind]
     # Two that count everybody become one, which begins where the one further behind is.
     onward = connection.execute(
         of_kind.where(MARKS.c.onward).order_by(MARKS.c.person.is_not(None), MARKS.c.person)
@@ -66,7 +66,7 @@ def behind(session: Session, kind: PersonKind, limit: int) -> Behind | None:
     if not named and not onward:
         return None
     next_ones = people.persons(session, kind, onward[0].person, limit) if onward else []
-    persons = list(dict.fromkeys([*(mark.person for mark in named), *next_ones]))
+    persons = list(dict.fromkeys([*named, *next_ones]))
     theirs = of_kind.where(~MARKS.c.onward, MARKS.c.person.in_(persons))
     return Behind(
         persons,

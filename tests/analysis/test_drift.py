@@ -90,6 +90,29 @@ def test_the_evidence_is_what_its_definition_says() -> None:
     assert found.evidence == pytest.approx(max(0.0, np.log(ratio)), abs=1e-4)
 
 
+def test_a_change_is_told_until_most_clips_are_from_after_it() -> None:
+    for since in (60, 150, 300):
+        found = drift(clips((400, 0.1), (since, 0.5)), LEARNT)
+        assert found is not None
+        assert found.evidence >= evidence_at(0.01)
+        assert abs(found.change - 400) <= 3
+    assert not flagged(clips((400, 0.1), (drifts.HISTORY, 0.5)))
+
+
+def test_simulations_ask_as_the_service_does() -> None:
+    negative = clips((30, 0.1), (15, 0.6))
+    told = [drift(negative[:n], LEARNT) for n in range(25, 43)]
+    [most] = drifting.evidence(negative[None, :], LEARNT, 25, 42)
+    assert most == pytest.approx(max(one.evidence for one in told if one))
+
+
+def test_made_up_recognisers_mishear() -> None:
+    random = np.random.default_rng(0)
+    for truth in (True, False):
+        heard = drifting.as_heard(random, np.full((20, 200), truth))
+        assert 0.03 < (heard != truth).mean() < 0.1
+
+
 def test_rates_and_evidence_are_each_others_inverse() -> None:
     for rate in (1.0, 0.3, 0.1, 0.05, 0.01, 0.002, 0.001, 1e-5):
         assert false_alarm_rate(evidence_at(rate)) == pytest.approx(rate)

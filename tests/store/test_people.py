@@ -104,9 +104,12 @@ class TestMarks:
         forget_marks(store)
         for customer in ("b", "a", "b", "c", "a"):
             add_of(store, model_id, customer)
+        add_of(store, model_id, None, "x")
+        assert behind(store, "agent", 2) == []  # not yet
         assert behind(store, "customer", 2) == ["b", "a"]
         assert behind(store, "customer", 2) == ["c"]
         assert behind(store, "customer", 2) == []
+        assert behind(store, "agent", 2) == ["x"]
 
     def test_what_comes_later_stays(self, store: Store, model_id: int) -> None:
         forget_marks(store)
