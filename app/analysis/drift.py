@@ -34,9 +34,11 @@ NEGLIGIBLE: Final = 1e-6  # of the largest prior weight
 # Share of customers without a change whose evidence reaches so much within 100 clips, of the least
 # favourable hundred of the least favourable customers and libraries that were tried.
 CALIBRATION: Final = (
-    (0.1, 5.5),
-    (0.01, 8.0),
-    (0.001, 10.3),
+    (0.1, 6.92),
+    (0.03, 8.01),
+    (0.01, 9.07),
+    (0.003, 10.49),
+    (0.001, 11.22),
 )
 LEAST_RATE: Final = 1e-6  # that is told
 
