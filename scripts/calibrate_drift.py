@@ -1,6 +1,6 @@
 """How much evidence of drift comes up by chance: CALIBRATION of app/analysis/drift.py.
 
-    python -m scripts.calibrate_drift [--customers 4000] [--seed 1]
+    python -m scripts.calibrate_drift [--customers 20000] [--seed 1]
 
 Customers are simulated who never change, as scripts/analysis_benchmark/drifting.py says. Of those
 of a library who have the same share of negative clips, the evidence is noted that a given part of
@@ -31,7 +31,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--customers", type=int, default=4000, help="of each library and share")
+    parser.add_argument("--customers", type=int, default=20_000, help="of each library and share")
     parser.add_argument("--seed", type=int, default=1)
     told = parser.parse_args(words)
     cases = [

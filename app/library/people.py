@@ -80,6 +80,7 @@ class People:
         with self._store.write() as session:
             there = [person for person in found if person is not None]
             people.replace(session, kind, behind.persons, there)
+            people.forget_gone(session, kind, behind.persons)  # whose clips went meanwhile
             people_marks.brought_in(session, kind, behind)
         return True
 

@@ -224,9 +224,10 @@ def update(session: Session, clip_id: int, fields: ClipFields) -> None:
     said = select(ClipRow.stored_at, ClipRow.customer_id, ClipRow.agent_id)
     query = said.where(ClipRow.id == clip_id).with_for_update()
     stored_at, *before = session.execute(query).one()
-    people_marks.changed(session, [before, people_marks.of_clip(fields)])
     changes = sql_update(CLIPS).where(ClipRow.id == clip_id)
     session.connection().execute(changes.values(field_columns(fields, stored_at)))
+    people_marks.changed(session, [before, people_marks.of_clip(fields)])
+    people_marks.forget_gone(session, [before])
     session.execute(delete(TagRow).where(TagRow.clip_id == clip_id))
     session.execute(delete(MetadataRow).where(MetadataRow.clip_id == clip_id))
     write_keys(session, {clip_id: fields})
@@ -259,7 +260,6 @@ def remove(session: Session, clip_ids: Sequence[int] | NDArray[np.int64]) -> lis
             .with_for_update()
         ).all()
         gone = [Deleted(*row[:3]) for row in rows]
-        people_marks.changed(session, [row[3:] for row in rows])
         session.add_all(
             DoomedFilesRow(clip_id=one.clip_id, audio_key=one.audio_key, result_dir=one.result_dir)
             for one in gone
@@ -267,6 +267,8 @@ def remove(session: Session, clip_ids: Sequence[int] | NDArray[np.int64]) -> lis
         removed.extend(gone)
         idempotency.forget_answers(session, chunk)
         session.execute(delete(ClipRow).where(ClipRow.id.in_([one.clip_id for one in gone])))
+        people_marks.changed(session, [row[3:] for row in rows])
+        people_marks.forget_gone(session, [row[3:] for row in rows])
     return removed
 
 

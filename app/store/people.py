@@ -18,6 +18,7 @@ from sqlalchemy import (
     case,
     cast,
     delete,
+    exists,
     func,
     insert,
     select,
@@ -121,6 +122,15 @@ def replace(
     session.execute(delete(PEOPLE).where(PEOPLE.c.kind == kind, PEOPLE.c.id.in_(ids)))
     if people:
         session.connection().execute(ADD_PERSON, [_columns(person) for person in people])
+
+
+def forget_gone(session: Session, kind: PersonKind, ids: Sequence[str]) -> None:
+    """Have none of up to CHUNK ids in the table that have no clips."""
+    assert len(ids) <= CHUNK
+    if ids:
+        clips = exists().where(PERSON_OF[kind] == PEOPLE.c.id)
+        those = delete(PEOPLE).where(PEOPLE.c.kind == kind, PEOPLE.c.id.in_(ids), ~clips)
+        session.connection().execute(those)
 
 
 def baseline(session: Session, kind: PersonKind) -> tuple[float, float] | None:

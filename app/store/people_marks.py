@@ -46,6 +46,14 @@ def changed(session: Session, clips: Iterable[OfClip]) -> None:
     _add(session, [(kind, False, person) for kind, person in sorted(persons)])
 
 
+def forget_gone(session: Session, clips: Sequence[OfClip]) -> None:
+    """Clips of these were removed in this transaction: who has none left is listed no more."""
+    for kind, persons in zip(KINDS, zip(*clips, strict=True), strict=False):
+        people.forget_gone(
+            session, kind, list({person for person in persons if person is not None})
+        )
+
+
 def everybody(session: Session, kinds: Iterable[PersonKind] = KINDS) -> None:
     """Any clip may be no longer what it was."""
     _add(session, [(kind, True, None) for kind in kinds])

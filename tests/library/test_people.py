@@ -121,6 +121,31 @@ def test_a_clip_that_comes_while_others_are_counted(
     check(store)
 
 
+def test_who_has_no_clips_left_is_listed_no_more_at_once(
+    store: Store, model_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [add_of(store, model_id, id, "x") for id in ("ann", "ben", "cy")]
+    kept_up, real = People(store), drifts.drift
+    kept_up.work()
+    with store.write() as session:
+        clips.remove(session, ids[:1])
+        clips.update(session, ids[1], ClipFields(agent_id="x"))
+    assert list(listed(store, "customer")) == ["cy"]
+    assert list(listed(store, "agent")) == ["x"]
+
+    def drift(*arguments: object) -> object:  # asked between reading and writing
+        with store.write() as session:
+            clips.remove(session, ids[2:])
+        return real(*arguments)  # type: ignore[arg-type]
+
+    kept_up.work()
+    with store.write() as session:
+        clips.update(session, ids[2], ClipFields(customer_id="cy"))
+    monkeypatch.setattr(drifts, "drift", drift)
+    kept_up._bring_in("customer")
+    assert listed(store, "customer") == {}
+
+
 def test_a_process_that_ends_is_followed_by_one_that_goes_on(store: Store, model_id: int) -> None:
     for number in range(7):
         add_of(store, model_id, f"c{number}", "x")
