@@ -28,17 +28,17 @@ FEWEST: Final = 20  # clips in all
 SHARES: Final = np.linspace(0.01, 0.99, 50)
 SHIFT: Final = 0.3  # of the share, that is looked for; others are found by it, too
 RISE: Final = 0.9  # of the prior is on a rise, which is what one wants to hear of
-ANYTHING: Final = 0.5  # of the prior is on any share, equally: a library has odd customers
+ANYTHING: Final = 0.7  # of the prior is on any share, equally: a library has odd customers
 NEGLIGIBLE: Final = 1e-6  # of the largest prior weight
 
 # Share of customers without a change whose evidence reaches so much within 100 clips, of the least
 # favourable hundred of the least favourable customers and libraries that were tried.
 CALIBRATION: Final = (
-    (0.1, 6.89),
-    (0.03, 8.08),
-    (0.01, 9.22),
-    (0.003, 10.34),
-    (0.001, 11.22),
+    (0.1, 6.81),
+    (0.03, 7.97),
+    (0.01, 9.08),
+    (0.003, 10.21),
+    (0.001, 11.19),
 )
 LEAST_RATE: Final = 1e-6  # that is told
 
