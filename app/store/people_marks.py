@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
-from sqlalchemy import delete, exists, insert, select
+from sqlalchemy import delete, exists, false, insert, select, true
 from sqlalchemy.orm import Session
 
 from app.domain import ClipFields, PersonKind
@@ -18,6 +18,8 @@ from app.store.tables import Base
 KINDS: tuple[PersonKind, ...] = get_args(PersonKind)  # in the order of OfClip
 MARKS = Base.metadata.tables[PersonMarkRow.__tablename__]
 ADD_MARK = insert(MARKS)
+# Equalities, not truths: SQLite would look these up by the kind alone.
+NAMED, ONWARD = MARKS.c.onward == false(), MARKS.c.onward == true()
 
 OfClip = Sequence[str | None]  # customer_id and agent_id
 
@@ -65,17 +67,17 @@ def behind(session: Session, kind: PersonKind, limit: int) -> Behind | None:
     of_kind = select(MARKS.c.id, MARKS.c.person).where(MARKS.c.kind == kind)
     connection = session.connection()
     # Of both kinds, or else a database might sort all marks of one each time.
-    oldest = select(MARKS.c.kind, MARKS.c.person).where(~MARKS.c.onward).order_by(MARKS.c.id)
+    oldest = select(MARKS.c.kind, MARKS.c.person).where(NAMED).order_by(MARKS.c.id)
     named = [mark.person for mark in connection.execute(oldest.limit(limit)) if mark.kind == kind]
     # Two that count everybody become one, which begins where the one further behind is.
     onward = connection.execute(
-        of_kind.where(MARKS.c.onward).order_by(MARKS.c.person.is_not(None), MARKS.c.person)
+        of_kind.where(ONWARD).order_by(MARKS.c.person.is_not(None), MARKS.c.person)
     ).all()
     if not named and not onward:
         return None
     next_ones = people.persons(session, kind, onward[0].person, limit) if onward else []
     persons = list(dict.fromkeys([*named, *next_ones]))
-    theirs = of_kind.where(~MARKS.c.onward, MARKS.c.person.in_(persons))
+    theirs = of_kind.where(NAMED, MARKS.c.person.in_(persons))
     return Behind(
         persons,
         [mark.id for mark in (*onward, *connection.execute(theirs))],
