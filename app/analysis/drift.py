@@ -201,7 +201,8 @@ def log_ratio(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """As `log_ratios`, of any that broadcast together: numbers of negative clips before the place
     and in all, and of clips before the place."""
-    alone = total[..., None] * np.log(SHARES) + (clips - total)[..., None] * np.log1p(-SHARES)
+    negative = total[..., None].astype(float)
+    alone = negative * np.log(SHARES) + (clips - negative) * np.log1p(-SHARES)
     unchanged = _log_mean_exp(alone, np.log(_prior(baseline)))
     facts = np.stack(np.broadcast_arrays(before, total, place), axis=-1).astype(float)
     found = []
