@@ -24,12 +24,14 @@ LABELS = (
     "surprised",
     "unknown",
 )
+NEGATIVE = ("angry", "disgusted", "fearful", "sad")
 
 Waveform = NDArray[np.float32]  # (N,) mono samples at SAMPLE_RATE, full scale ±1
 Embedding = NDArray[np.float32]  # (D,) as the model gives it, neither centred nor normalised
 Channel = Literal["mix", "left", "right", "split"]
 Granularity = Literal["utterance", "frame"]
 DuplicateKind = Literal["same_file", "same_recording", "repeat_complaint"]
+PersonKind = Literal["customer", "agent"]  # whom a clip is of
 
 
 def frame_count(samples: int) -> int:

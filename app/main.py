@@ -24,6 +24,7 @@ from app.http import (
     index_check,
     openapi,
     operations,
+    people,
     problems,
     recognise,
     reindex,
@@ -84,7 +85,8 @@ def create_app(
     app.state.tally = Tally()
     app.state.similar = Similar()
     for module in (
-        *(recognise, clips, duplicates, search, clusters, classifiers, reports, schedules),
+        *(recognise, clips, duplicates, search, clusters, classifiers),
+        *(reports, schedules, people),
         *(imports, reindex, index_check, operations),
     ):
         app.include_router(module.router)

@@ -121,6 +121,13 @@ class Settings(BaseSettings):
         le=1,
         description="Repeat complaints: Bhattacharyya coefficient of the emotion scores, at least.",
     )
+    drift_false_alarms: float = Field(
+        0.01,
+        ge=0.001,
+        le=0.1,
+        description="Share of customers and agents without any change that are flagged as "
+        "drifting within 100 clips.",
+    )
 
     snapshot_minutes: float = Field(
         10, gt=0, le=60, description="A changed index is saved to disk this often (minutes)."

@@ -37,6 +37,7 @@ from app.library.gate import Gate
 from app.library.keyed_locks import KeyedLocks
 from app.library.live_index import LiveIndex
 from app.library.maintenance import Maintenance
+from app.library.people import People
 from app.library.rebuilding import Rebuild
 from app.library.recordings import Recordings
 from app.library.reembedding import Reembedding
@@ -99,6 +100,7 @@ class Library:
             )
             self.schedules = Schedules(self.store, lambda: clock.now())
             self._scheduler = Scheduler(self.schedules, settings.sqlalchemy_url)
+            self.people = People(self.store)
             self._recover()
         except BaseException:
             self._ownership.release()
@@ -134,8 +136,8 @@ class Library:
         self._maintenance.start(
             "reports", (0.5, self.reports.work), (min(600.0, minutes * 60), self.reports.expire)
         )
-
         self._maintenance.start("schedules", (1.0, self._scheduler.look))
+        self._maintenance.start("people", (1.0, self.people.work))
 
     @property
     def filters(self) -> FilterColumns:
@@ -155,6 +157,7 @@ class Library:
     def close(self) -> None:
         """Wait for the recognitions under way, save the indexes, give the data directory up."""
         self._maintenance.close()
+        self.people.close()
         self.gate.close()
         self.roles.close()
         self.recordings.stop()

@@ -1,4 +1,4 @@
-"""The tables of analysis: duplicates, clusters, classifiers, reports and their schedules."""
+"""The tables of analysis: duplicates, clusters, classifiers, reports, customers and agents."""
 
 from __future__ import annotations
 
@@ -272,3 +272,61 @@ class ScheduleRow(Base):
     created_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
     last_slot: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
     next_slot: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+
+
+class PersonRow(Base):
+    """A customer or an agent, as `app.store.people.Person`. What is not brought in yet is in
+    `person_marks`."""
+
+    __tablename__ = "people"
+    __table_args__ = (
+        Index("ix_people_kind_clips_id", "kind", "clips", "id"),
+        Index("ix_people_kind_level_id", "kind", "level", "id"),
+        Index("ix_people_kind_evidence_id", "kind", "evidence", "id"),
+    )
+
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
+    id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    clips: Mapped[int] = mapped_column(BigInteger)
+    first_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    last_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    heard: Mapped[int]
+    negative: Mapped[int]
+    level: Mapped[float] = mapped_column(Float(53))
+    evidence: Mapped[float] = mapped_column(Float(53))  # 0 where there are too few clips
+    before: Mapped[float | None] = mapped_column(Float(53))  # this and the rest: null likewise
+    since: Mapped[float | None] = mapped_column(Float(53))
+    clips_before: Mapped[int | None]
+    clips_since: Mapped[int | None]
+    changed_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+
+
+class PersonMarkRow(Base):
+    """Somebody whose clips have changed: written in the transaction that changed them, deleted in
+    the one that brings `people` up to them. Only ever added, so that no two who store clips of one
+    agent wait for each other.
+
+    With `onward` all those after this id are meant; everybody, if it is null.
+    """
+
+    __tablename__ = "person_marks"
+    __table_args__ = (
+        Index("ix_person_marks_kind_onward_person", "kind", "onward", "person"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8))
+    onward: Mapped[bool]
+    person: Mapped[str | None] = mapped_column(String(200))
+
+
+class PersonBaselineRow(Base):
+    """How the share of negative clips varies from one to the other, as it was when `level` and
+    `evidence` of `people` were worked out."""
+
+    __tablename__ = "person_baselines"
+
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
+    mean: Mapped[float] = mapped_column(Float(53))
+    concentration: Mapped[float] = mapped_column(Float(53))

@@ -23,7 +23,7 @@ from app.domain import (
     ModelInfo,
     Recognition,
 )
-from app.store import idempotency
+from app.store import idempotency, people_marks
 from app.store.embeddings import CHUNK
 from app.store.filters import conditions, metadata_digests
 from app.store.tables import (
@@ -124,6 +124,7 @@ def add(session: Session, new: NewClip) -> int:
     assert inserted is not None
     clip_id: int = inserted[0]
     write_keys(session, {clip_id: new.fields})
+    people_marks.changed(session, [people_marks.of_clip(new.fields)])
     connection.execute(
         ADD_EMBEDDING,
         {
@@ -220,10 +221,14 @@ def get_locked(session: Session, clip_id: int) -> Clip | None:
 
 def update(session: Session, clip_id: int, fields: ClipFields) -> None:
     """Replace what the caller said of a stored clip."""
-    stored_at = session.scalars(select(ClipRow.stored_at).where(ClipRow.id == clip_id)).one()
+    said = select(ClipRow.stored_at, ClipRow.customer_id, ClipRow.agent_id)
+    query = said.where(ClipRow.id == clip_id).with_for_update()
+    stored_at, *before = session.execute(query).one()
     changes = sql_update(CLIPS).where(ClipRow.id == clip_id)
     columns = field_columns(fields, stored_at) | {"repeats_by": None}
     session.connection().execute(changes.values(columns))
+    people_marks.changed(session, [before, people_marks.of_clip(fields)])
+    people_marks.forget_gone(session, [before])
     session.execute(delete(TagRow).where(TagRow.clip_id == clip_id))
     session.execute(delete(MetadataRow).where(MetadataRow.clip_id == clip_id))
     write_keys(session, {clip_id: fields})
@@ -247,12 +252,15 @@ def remove(session: Session, clip_ids: Sequence[int] | NDArray[np.int64]) -> lis
     for chunk in _chunks([int(i) for i in clip_ids]):
         # Locked in one order: another deletion of the same clips waits, and then finds none.
         rows = session.execute(
-            select(ClipRow.id, ClipRow.audio_key, ClipRow.result_dir)
+            select(
+                *(ClipRow.id, ClipRow.audio_key, ClipRow.result_dir),
+                *(ClipRow.customer_id, ClipRow.agent_id),
+            )
             .where(ClipRow.id.in_(chunk))
             .order_by(ClipRow.id)
             .with_for_update()
-        )
-        gone = [Deleted(*row) for row in rows]
+        ).all()
+        gone = [Deleted(*row[:3]) for row in rows]
         session.add_all(
             DoomedFilesRow(clip_id=one.clip_id, audio_key=one.audio_key, result_dir=one.result_dir)
             for one in gone
@@ -260,6 +268,8 @@ def remove(session: Session, clip_ids: Sequence[int] | NDArray[np.int64]) -> lis
         removed.extend(gone)
         idempotency.forget_answers(session, chunk)
         session.execute(delete(ClipRow).where(ClipRow.id.in_([one.clip_id for one in gone])))
+        people_marks.changed(session, [row[3:] for row in rows])
+        people_marks.forget_gone(session, [row[3:] for row in rows])
     return removed
 
 

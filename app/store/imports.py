@@ -13,6 +13,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from app.domain import ClipFields, GivenScores, ModelInfo
+from app.store import people_marks
 from app.store.clips import ADD_CLIP, ADD_EMBEDDING, field_columns, write_keys
 from app.store.models import as_info
 from app.store.tables import SCORE_COLUMNS, ImportRow, ModelRow
@@ -147,6 +148,7 @@ def add(
         session,
         {clip_id: one.fields for clip_id, one in zip(ids.tolist(), imported, strict=True)},
     )
+    people_marks.changed(session, [people_marks.of_clip(one.fields) for one in imported])
     if vectors is not None:
         little_endian = vectors.astype("<f4", copy=False)
         connection.execute(

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Select, delete, exists, func, insert, sele
 from sqlalchemy.orm import Session
 
 from app.domain import Recognition
+from app.store import people_marks
 from app.store.embeddings import CHUNK
 from app.store.tables import (
     SCORE_COLUMNS,
@@ -96,6 +97,11 @@ def swap(session: Session, model: int, clip_ids: Sequence[int] | None = None) ->
         update(CLIPS).where(of_clip, *concerned).values({**taken, "model_id": model})
     )
     connection.execute(delete(RECOGNITIONS).where(*concerned))
+    if clip_ids is None:
+        people_marks.everybody(session)
+    else:  # whose they are is read after the update: until the commit nobody else can change it
+        people = select(CLIPS.c.customer_id, CLIPS.c.agent_id).where(CLIPS.c.id.in_(clip_ids))
+        people_marks.changed(session, connection.execute(people).all())
 
 
 def missing(session: Session, model: int, after: int, limit: int) -> tuple[list[int], list[str]]:

@@ -105,6 +105,7 @@ class ClipRow(ScoreColumns, Base):
     # Ids are never reused, also after the highest one was deleted.
     __table_args__ = (
         Index("ix_clips_customer_id_at", "customer_id", "at"),
+        Index("ix_clips_agent_id_at", "agent_id", "at"),
         Index("ix_clips_emotion_confidence", "emotion", "confidence"),
         {"sqlite_autoincrement": True},
     )
@@ -124,7 +125,7 @@ class ClipRow(ScoreColumns, Base):
     audio_sha256: Mapped[str | None] = mapped_column(String(64), index=True)
     customer_id: Mapped[str | None] = mapped_column(String(200))
     call_id: Mapped[str | None] = mapped_column(String(200), index=True)
-    agent_id: Mapped[str | None] = mapped_column(String(200), index=True)
+    agent_id: Mapped[str | None] = mapped_column(String(200))
     metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", Json)
     indexable: Mapped[bool]
     audio_key: Mapped[str | None] = mapped_column(String(40), unique=True)
