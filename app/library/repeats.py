@@ -117,7 +117,8 @@ class Repeats:
             others = candidates[clip_id] | {i: voices[i] for i in near if i in voices}
             for found in self._repeats(one, others.values(), around):
                 pairs[found[:2]] = found
-        return list(pairs.values())
+        of = repeats.copies(session, {clip_id for pair in pairs for clip_id in pair})
+        return [one for (low, high), one in pairs.items() if of[low].isdisjoint(of[high])]
 
     def _repeats(self, one: Facts, others: Iterable[Facts], around: _Around) -> list[FoundPair]:
         may_be = [other for other in others if self._may_be(one, other)]

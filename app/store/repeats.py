@@ -82,6 +82,20 @@ def of_customer(
     return found
 
 
+def copies(session: Session, clip_ids: Collection[int]) -> dict[int, set[int]]:
+    """Each of the clips with those that were found to be the same recording, itself too."""
+    found = {clip_id: {clip_id} for clip_id in clip_ids}
+    for some in chunks(clip_ids):
+        involved = or_(PAIRS.c.low_id.in_(some), PAIRS.c.high_id.in_(some))
+        query = select(PAIRS.c.low_id, PAIRS.c.high_id)
+        query = query.where(PAIRS.c.kind == "same_recording", involved)
+        for low, high in session.connection().execute(query):
+            for one, other in ((low, high), (high, low)):
+                if one in found:
+                    found[one].add(other)
+    return found
+
+
 def replace(
     session: Session, by: int, compared: Iterable[Facts], pairs: Sequence[FoundPair]
 ) -> bool:
