@@ -64,11 +64,14 @@ def report(
     with open_either(url) as found:
         if isinstance(found, httpx.Client):
             report_id, contents = _remote(found, wanted)
+            clips = str(found.base_url.join("/api/v1/clips"))
         else:
             report_id, contents = _local(found, wanted)
+            clips = f"http://{found.settings.host}:{found.settings.port}/api/v1/clips"
     if out is None:
         click.echo(contents["json"].decode())
         return
+    contents["html"] = contents["html"].replace(b'href="../clips/', f'href="{clips}/'.encode())
     out.mkdir(parents=True, exist_ok=True)
     for form in FORMATS:
         path = out / f"report-{report_id}.{form}"

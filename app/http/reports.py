@@ -11,7 +11,7 @@ from app.http.clusters import MOST_RUNS, Cursor, cursor_id
 from app.http.parameters import library_of
 from app.http.problems import responses
 from app.http.report_csv import csv_of
-from app.http.report_page import page_of
+from app.http.report_page import POLICY, page_of
 from app.http.report_schemas import ReportBegin, ReportContent, ReportPage, ReportState
 from app.library import Library
 
@@ -20,8 +20,7 @@ router = APIRouter(prefix="/api/v1/reports", tags=["reports"])
 ReportId = Annotated[int, Path(ge=1, le=MOST_RUNS, description="A report's id.")]
 # The page needs nothing but itself: no script, nothing from elsewhere, whatever a name says.
 PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
-    "base-uri 'none'; form-action 'none'",
+    "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
 }
 

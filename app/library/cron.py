@@ -65,13 +65,17 @@ class Cron:
     def before(self, instant: dt.datetime) -> dt.datetime:
         """The last slot earlier than an instant, in UTC."""
         step = dt.timedelta(minutes=1)
-        while True:
-            slot = self.after(instant - step)
-            if slot < instant:
-                while (following := self.after(slot)) < instant:
-                    slot = following
-                return slot
+        while (slot := self.after(instant - step)) >= instant:
             step *= 2
+        latest = instant  # no slot is between it and the instant
+        while (following := self.after(slot)) < instant:
+            middle = following + (latest - following) / 2
+            beyond = self.after(middle)
+            if beyond < instant:
+                slot = beyond
+            else:
+                slot, latest = following, middle
+        return slot
 
     def _slots(self, instant: dt.datetime) -> Iterator[tuple[dt.datetime, dt.datetime]]:
         """What the clock on the wall says, and when that is, from before an instant on."""

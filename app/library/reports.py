@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 from app.analysis.grouping import Algorithm, Asked
 from app.domain import ClipFilter
-from app.errors import Conflict, NotFound
+from app.errors import Conflict, NotFound, Unavailable
 from app.library import report_content
 from app.library.clusterings import Clusterings
 from app.library.filter_json import from_json, to_json
 from app.store import Session, Store, cluster_runs, clusterable, reports
-from app.store.cluster_runs import NewRun
+from app.store.cluster_runs import NewRun, Run
 from app.store.reports import NewReport, Report
 
 EXPIRED_AT_ONCE = 100  # reports that one round of retention deletes
@@ -120,11 +120,21 @@ class Reports:
         elif run.state == "failed":
             self._end(report, message=run.message)
         elif run.state == "done":
-            told = report_content.figures(self._store, report, run)
-            self._end(report, figures=told, message=run.message)
+            self._tell(report, run)
         else:
             return False
         return True
+
+    def _tell(self, report: Report, run: Run) -> None:
+        try:
+            told = report_content.figures(self._store, report, run)
+        except Unavailable:
+            raise
+        except Exception:  # or it would keep all others from being made
+            log.exception("Report %d cannot be made.", report.id)
+            self._end(report, message="It could not be made; the service's log says why.")
+        else:
+            self._end(report, figures=told, message=run.message)
 
     def _begin_run(self, report: Report) -> bool:
         """Raises Unavailable."""

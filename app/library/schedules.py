@@ -86,10 +86,6 @@ class Schedules:
             if not schedules.remove(session, schedule_id):
                 raise NotFound(f"There is no schedule {schedule_id}.")
 
-    def any_enabled(self) -> bool:
-        with self._store.read() as session:
-            return any(one.enabled for one in schedules.all_of_them(session))
-
     def due(self) -> list[tuple[int, dt.datetime]]:
         """The next slot of each schedule that has one that is over, when those that are too many
         to be made up for were left out."""

@@ -38,6 +38,7 @@ def test_it_writes_the_same_with_the_service_and_without(
     assert alone.returncode == 0, alone.stderr
     files = sorted((service.directory / "here").iterdir())
     assert [path.name for path in files] == ["report-2.csv", "report-2.html", "report-2.json"]
+    assert 'href="http://127.0.0.1:1/api/v1/clips/' in files[1].read_text()
     again = json.loads(files[2].read_text())
     for fresh in ("id", "created", "cluster_run"):
         assert again.pop(fresh) != told.pop(fresh)

@@ -69,6 +69,14 @@ def test_before_is_the_inverse_of_after(expression: str) -> None:
         slot = following
 
 
+@pytest.mark.parametrize("zone", ["UTC", BERLIN])
+def test_the_last_of_many_slots_before_a_long_pause(zone: str) -> None:
+    cron = Cron("* * * * MON", zone)
+    slot = cron.before(at("2026-11-25T12:00"))  # a Wednesday
+    assert slot == cron.after(slot - dt.timedelta(seconds=1))
+    assert cron.after(slot) > at("2026-11-25T12:00")
+
+
 def test_seldom_slots_are_found() -> None:
     assert Cron("0 0 29 2 *", "UTC").after(at("2026-01-01T00:00")) == at("2028-02-29T00:00")
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from app.domain import ClipFilter
 from app.errors import Conflict, NotFound
+from app.library import report_content
 from app.library.filter_json import to_json
 from app.library.reports import Grouping, Reports
 from app.store import Store, reports
+from app.store.cluster_runs import Run
 from app.store.reports import NewReport, Report
 from tests.library.clusters_rig import Rig
 
@@ -61,6 +64,25 @@ def test_a_report_says_what_its_clusters_say(rig: ReportRig) -> None:
         assert one["priority"] == pytest.approx(one["share"] * one["negativity"] * one["trend"])
     assert len(told["map"]["clip_ids"]) == 120
     assert told["summary"][0].startswith("120 clips")
+
+
+def test_one_that_cannot_be_made_keeps_no_other_from_being_made(
+    rig: ReportRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.add(60)
+    first, second = (rig.reports.begin(name, ClipFilter(), KMEANS) for name in "ab")
+    original = report_content.figures
+
+    def figures(store: Store, report: Report, run: Run | None) -> dict[str, Any]:
+        if report.id == first.id:
+            raise ZeroDivisionError
+        return original(store, report, run)
+
+    monkeypatch.setattr(report_content, "figures", figures)
+    assert rig.made(second).state == "done"
+    broken = rig.reports.get(first.id)
+    assert broken.state == "failed"
+    assert "log" in str(broken.message)
 
 
 def test_too_few_clips_make_a_report_without_groups(rig: ReportRig) -> None:
