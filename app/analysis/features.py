@@ -1,9 +1,9 @@
 """What clips are compared by when they are grouped: the direction of the embedding, and the scores.
 
-A direction is the embedding without the mean, at length 1, on its main axes. By directions alone,
-clips are grouped by voice as much as by emotion. The nine scores say what the model's head makes of
-the same embedding. So a clip is both, side by side, each scaled to a fixed share of the whole
-variance.
+A direction is the embedding without the mean, at length 1, on its main axes. Some models'
+directions are of the emotion for the most part, others' of the voice as much. The nine scores say
+what the model's head makes of the same embedding. So a clip is both, side by side, and the less of
+the directions the scores explain, the more of the whole variance is theirs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from sklearn.linear_model import Ridge
 Vectors = NDArray[np.float32]
 
 AXES: Final = 48  # main axes of the directions that are kept, at most
-SCORE_SHARE: Final = 0.95  # of the variance, measured: see DECISIONS
+SCORE_SHARE: Final = 0.95  # of the variance, at most
+# Share of the directions' variance that the scores explain: from the first on they add nothing, up
+# to the second they get SCORE_SHARE. Measured: see DECISIONS.
+ENOUGH, LITTLE = 0.75, 0.45
 FEWEST_SCORED: Final = 20  # of the clips that it is fitted to; with fewer, directions alone
 BLOCK: Final = 4096  # rows centred at a time
 
@@ -42,8 +45,9 @@ class Features:
     score_bias: Vectors  # (9,)
 
     @classmethod
-    def fit(cls, vectors: Vectors, scores: Vectors, score_share: float = SCORE_SHARE) -> Features:
-        """To embeddings (s, D), s >= 2, and their scores (s, 9), NaN where there are none."""
+    def fit(cls, vectors: Vectors, scores: Vectors, score_share: float | None = None) -> Features:
+        """To embeddings (s, D), s >= 2, and their scores (s, 9), NaN where there are none; with
+        the scores' share of the variance that suits them, unless it is given."""
         mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
         centred = vectors - mean
         lengths = np.sqrt(np.vecdot(centred, centred), dtype=np.float64)
@@ -56,6 +60,8 @@ class Features:
         if scored.sum() < FEWEST_SCORED:
             score_share = 0.0
         known = scores[scored]
+        if score_share is None:
+            score_share = _share(explained(reduced[scored], known))
         none = np.zeros((kept, scores.shape[1]), np.float32)
         weights, bias, score_mean = none, none[0], none[0]
         if score_share:
@@ -114,6 +120,26 @@ class Features:
         direction = self.direction_scale / self.length if self.length else 0.0
         score = [self.score_scale] * len(self.score_mean)
         return np.array([direction] * len(self.mean) + score, np.float32)
+
+
+def explained(directions: Vectors, scores: Vectors) -> float:
+    """Share of the variance of directions (n, d) that the square roots of scores (n, L) explain
+    linearly, adjusted for their number (Ezekiel 1930). At most 1; not above 0 where they explain
+    nothing."""
+    count, known = scores.shape
+    centred = directions - directions.mean(axis=0)
+    total = float(np.square(centred, dtype=np.float64).sum())
+    if total == 0 or count <= known + 1:
+        return 0.0
+    roots = np.sqrt(np.maximum(scores, 0.0))
+    roots = roots - roots.mean(axis=0)
+    weights, *_ = np.linalg.lstsq(roots, centred, rcond=1e-4)
+    left = float(np.square(centred - roots @ weights, dtype=np.float64).sum())
+    return float(1.0 - left / total * (count - 1) / (count - known - 1))
+
+
+def _share(explained: float) -> float:
+    return SCORE_SHARE * float(np.clip((ENOUGH - explained) / (ENOUGH - LITTLE), 0.0, 1.0))
 
 
 def _unit(vectors: Vectors) -> Vectors:

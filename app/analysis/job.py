@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from app.analysis.clustering import cluster
 from app.analysis.facts import NONE, Facts
-from app.analysis.features import Features
+from app.analysis.features import SCORE_SHARE, Features
 from app.analysis.grouping import FEWEST, Asked, Grouping, TooFew
 from app.analysis.naming import names
 from app.analysis.profiles import centres, profiles
@@ -28,10 +28,13 @@ class Grouper:
         TooFew
     """
 
-    def __init__(self, vectors: Vectors, scores: Vectors) -> None:
+    def __init__(self, asked: Asked, vectors: Vectors, scores: Vectors) -> None:
         if len(vectors) < FEWEST:
             raise TooFew(len(vectors), FEWEST)
-        self._space = Features.fit(vectors, scores)
+        # HDBSCAN looks for gaps, which scores have wherever the model is sure.
+        share = SCORE_SHARE if asked.algorithm == "hdbscan" else None
+        self._asked = asked
+        self._space = Features.fit(vectors, scores, share)
         self._features: list[Vectors] = []
         self._facts: list[Facts] = []
 
@@ -40,13 +43,13 @@ class Grouper:
         self._features.append(self._space(vectors, facts.scores))
         self._facts.append(facts)
 
-    def group(self, asked: Asked, tell: Callable[[str], None]) -> Grouping:
+    def group(self, tell: Callable[[str], None]) -> Grouping:
         """Group all that was added, once. `tell` is called with each step that begins.
 
         Raises:
             TooFew
         """
-        count = sum(map(len, self._features))
+        asked, count = self._asked, sum(map(len, self._features))
         if count < asked.fewest:
             raise TooFew(count, asked.fewest)
         features = np.concatenate(self._features)

@@ -23,12 +23,12 @@ def serve(pipe: BinaryIO, out: BinaryIO) -> None:
     """
     asked = Asked(**read_json(pipe))
     try:
-        grouper = Grouper(*read_arrays(pipe, 2))
+        grouper = Grouper(asked, *read_arrays(pipe, 2))
         while read_json(pipe):
             vectors, *columns = read_arrays(pipe, 1 + len(Facts._fields))
             grouper.add(vectors, Facts(*columns))
         threading.Thread(target=_end_with, args=(pipe,), daemon=True).start()
-        grouping = grouper.group(asked, lambda step: _tell(out, {"step": step}))
+        grouping = grouper.group(lambda step: _tell(out, {"step": step}))
     except TooFew as exc:
         _tell(out, {"too_few": [exc.count, exc.wanted]})
         return

@@ -56,10 +56,10 @@ def test_it_is_the_same_to_the_last_bit(
     assert one.profiles == two.profiles
     assert (one.names, one.outliers, one.silhouette) == (two.names, two.outliers, two.silhouette)
     assert one.parameters == two.parameters
-    grouper = Grouper(made.vectors, made.facts.scores)
+    grouper = Grouper(asked, made.vectors, made.facts.scores)
     for page in pages(made):
         grouper.add(*page)
-    here = grouper.group(asked, lambda _: None)
+    here = grouper.group(lambda _: None)
     np.testing.assert_array_equal(one.labels, here.labels)
     assert one.names == here.names
     assert [p.exemplars for p in one.profiles] == [p.exemplars for p in here.profiles]
