@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import text
 
 from app.domain import ClipFields, ClipFilter
 from app.library import Library
@@ -57,6 +58,11 @@ def applied(library: Library, classifier_id: int, state: str = "done") -> Apply:
     """The apply once it is in that state."""
     wait_for(lambda: library.classifier_upkeep.applied(classifier_id).state == state)
     return library.classifier_upkeep.applied(classifier_id)
+
+
+def count(library: Library, table: str) -> int:
+    with library.store.read() as session:
+        return session.scalar(text(f"SELECT count(*) FROM {table}")) or 0
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
