@@ -165,6 +165,7 @@ class Library:
         self.clusterings.close()
         self._scheduler.close()
         self._maintenance.join()
+        self.repeats.close()
         self.classifiers.close()
         try:
             self.store.close()

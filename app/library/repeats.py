@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import logging
+import os
 import threading
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import numpy as np
@@ -16,14 +19,16 @@ from app.analysis.repeats import NEIGHBOURS, Thresholds, are_repeats, emotion_ag
 from app.domain import DuplicateKind
 from app.library.current import Current
 from app.library.duplicate_groups import DuplicateGroups
+from app.library.nice import be_nice
 from app.library.roles import Roles
 from app.library.spaces import Space
 from app.settings import Settings
 from app.store import Session, Store, embeddings, repeats
 from app.store.duplicates import FoundPair
 from app.store.repeats import Facts
+from index.contract import Hits
 
-AT_ONCE: Final = 128  # clips of one search
+AT_ONCE: Final = 256  # clips of one search
 EACH_WAY: Final = 20  # clips of a customer, before a clip and after it, that it is compared with
 KIND: Final[DuplicateKind] = "repeat_complaint"
 
@@ -46,10 +51,15 @@ class Repeats:
         self._thresholds = Thresholds(settings.repeat_nearness, settings.repeat_emotion)
         self._up_to_date: int | None = None  # by what all clips that are compared were
         self._stopping = threading.Event()
+        self._neighbours = Neighbours()
 
     def stop(self) -> None:
         """Give up what is under way."""
         self._stopping.set()
+
+    def close(self) -> None:
+        """When nothing is under way any more."""
+        self._neighbours.close()
 
     def of(self, clip_id: int) -> list[FoundPair] | None:
         """Those of a clip that was added or changed a moment ago; None where those that are stored
@@ -104,7 +114,7 @@ class Repeats:
     def _found(
         self, session: Session, current: Current, asked: dict[int, Facts]
     ) -> list[FoundPair]:
-        around = _Around(current)
+        around = _Around(current, self._neighbours)
         nearest = around.nearest(asked)
         candidates = {
             clip_id: repeats.of_customer(session, asked[clip_id], self._window, EACH_WAY)
@@ -163,11 +173,34 @@ class Repeats:
         )
 
 
+class Neighbours:
+    """The nearest of many clips at once, by as many threads of low priority as there are cores: a
+    search has one, and a library of a million clips is gone through for minutes."""
+
+    def __init__(self) -> None:
+        self._threads = os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self._threads, "neighbours", initializer=be_nice)
+
+    def __call__(
+        self, search: Callable[[NDArray[np.float32], int], list[Hits]], asked: NDArray[np.float32]
+    ) -> list[Hits]:
+        """Up to NEIGHBOURS + 1 of each direction (q, D): it may be one of them itself."""
+        if len(asked) < 2 * self._threads:
+            return search(asked, NEIGHBOURS + 1)
+        parts = np.array_split(asked, self._threads)
+        found = self._pool.map(lambda part: search(part, NEIGHBOURS + 1), parts)
+        return list(itertools.chain.from_iterable(found))
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+
 class _Around:
     """Neighbours of clips in one build of the index, each asked for once."""
 
-    def __init__(self, current: Current) -> None:
+    def __init__(self, current: Current, neighbours: Neighbours) -> None:
         self._current = current
+        self._neighbours = neighbours
         self._known: dict[int, tuple[list[int], Floats]] = {}  # nearest others, and locality
         self._directions: dict[int, NDArray[np.float32]] = {}
 
@@ -191,7 +224,7 @@ class _Around:
         unknown = self.directions([i for i in clip_ids if i not in self._known])
         if not unknown:
             return
-        found = self._current.search(np.stack(list(unknown.values())), NEIGHBOURS + 1)
+        found = self._neighbours(self._current.search, np.stack(list(unknown.values())))
         for clip_id, hits in zip(unknown, found, strict=True):
             others = hits.ids != clip_id
             near = hits.ids[others][:NEIGHBOURS].tolist()

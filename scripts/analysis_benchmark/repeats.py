@@ -25,7 +25,7 @@ from app.analysis.repeats import (
     emotion_agreement,
     locality,
 )
-from app.library.repeats import AT_ONCE
+from app.library.repeats import AT_ONCE, Neighbours
 from app.settings import Settings
 from index.contract import Hits
 from index.cosine import directions
@@ -106,14 +106,14 @@ def agreement(model: Path, emodb: Path, speakers: tuple[str, ...]) -> None:
 
 def candidates(vectors: NDArray[np.float32]) -> None:
     """The nearest of every clip, as many at once as the service asks for."""
-    index = built(vectors)
+    index, neighbours = built(vectors), Neighbours()
     before, most = Memory.of([os.getpid()]), 0.0
     began, nearest = time.monotonic(), np.zeros((len(vectors), NEIGHBOURS), np.int64)
     for start in range(0, len(vectors), AT_ONCE):
         ids = np.arange(start + 1, min(start + AT_ONCE, len(vectors)) + 1)
         _, asked = index.directions_of(ids)
         for clip_id, hits in zip(
-            ids.tolist(), index.search_directions(asked, NEIGHBOURS + 1), strict=True
+            ids.tolist(), neighbours(index.search_directions, asked), strict=True
         ):
             nearest[clip_id - 1] = _others(hits, clip_id)
         if start % (AT_ONCE * 100) == 0:
