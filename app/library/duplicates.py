@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.analysis.groups import as_pairs, groups, holding
+from app.analysis.groups import Ids, as_pairs, groups, holding
 from app.domain import ClipFilter, DuplicateKind
 from app.errors import InvalidParameter, NotFound
 from app.library.duplicate_groups import Grouped, Kinds
@@ -86,13 +86,22 @@ def page(
         found = groups(pairs, as_pairs(())) if dismissed else holding(found, pairs)
     if where:
         matching = library.filters.ids(where)
-        found = [its for its in found if np.isin(its, matching).any()]
+        found = _with_any(found, matching)
     start = bisect.bisect_right(found, after, key=lambda its: int(its[0]))
     with library.store.read() as session:
         told = [
             _told(session, grouped, kinds, its.tolist()) for its in found[start : start + limit]
         ]
     return told, start + limit < len(found)
+
+
+def _with_any(groups: list[Ids], wanted: Ids) -> list[Ids]:
+    """Those of the groups that have one of these clips."""
+    if not groups:
+        return []
+    starts = np.cumsum([0, *(len(its) for its in groups[:-1])])
+    has = np.logical_or.reduceat(np.isin(np.concatenate(groups), wanted), starts)
+    return [its for its, one in zip(groups, has.tolist(), strict=True) if one]
 
 
 def _told(session: Session, grouped: Grouped, kinds: Kinds, members: list[int]) -> DuplicateGroup:

@@ -75,6 +75,9 @@ def add_many(
         connection.execute(ADD_RECOGNITION, scored)
     if active:
         swap(session, model, list(scored_by))
+        # Compared before, without an embedding, nothing was found of them.
+        again = update(CLIPS).where(CLIPS.c.id.in_(list(scored_by))).values(repeats_by=None)
+        connection.execute(again)
     return list(scored_by)
 
 

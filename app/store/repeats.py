@@ -15,6 +15,7 @@ from app.store.tables import SCORE_COLUMNS, Base, ClipRow
 
 CLIPS = Base.metadata.tables[ClipRow.__tablename__]
 KIND = "repeat_complaint"
+EARLIEST, LATEST = (end.replace(tzinfo=dt.UTC) for end in (dt.datetime.min, dt.datetime.max))
 FACTS = (
     *(CLIPS.c[name] for name in ("id", "customer_id", "call_id", "at", "indexable")),
     *(CLIPS.c[name] for name in ("file_sha256", "audio_sha256")),
@@ -71,9 +72,9 @@ def of_customer(
     if one.customer_id is None:
         return {}
     column, found = CLIPS.c, dict[int, Facts]()
-    its = (column.customer_id == one.customer_id) & column.at.between(
-        one.at - window, one.at + window
-    )
+    first = one.at - min(window, one.at - EARLIEST)
+    last = one.at + min(window, LATEST - one.at)
+    its = (column.customer_id == one.customer_id) & column.at.between(first, last)
     at_once = column.at == one.at
     before = its & ((column.at < one.at) | (at_once & (column.id < one.clip_id)))
     after = its & ((column.at > one.at) | (at_once & (column.id > one.clip_id)))
@@ -108,24 +109,27 @@ def replace(
     held = alive(session, before)
     now = facts(session, held)
     standing = {clip_id for clip_id in held if now[clip_id] == before[clip_id]}
-    old = set[tuple[int, int]]()
+    old = dict[tuple[int, int], float]()
     for some in chunks(standing):
         involved = or_(PAIRS.c.low_id.in_(some), PAIRS.c.high_id.in_(some))
-        query = select(PAIRS.c.low_id, PAIRS.c.high_id).where(PAIRS.c.kind == KIND, involved)
-        old |= {(row.low_id, row.high_id) for row in session.connection().execute(query)}
+        columns = (PAIRS.c.low_id, PAIRS.c.high_id, PAIRS.c.similarity)
+        rows = session.connection().execute(select(*columns).where(PAIRS.c.kind == KIND, involved))
+        old |= {(row.low_id, row.high_id): row.similarity for row in rows}
     new = {one[:2]: one for one in pairs if not standing.isdisjoint(one[:2])}
     exist = alive(session, {clip_id for pair in new for clip_id in pair})
     new = {pair: one for pair, one in new.items() if exist.issuperset(pair)}
-    for low, high in old - new.keys():
+    stale = {pair for pair in old if pair not in new or new[pair].similarity != old[pair]}
+    for low, high in sorted(stale):
         session.connection().execute(
             delete(PAIRS).where(
                 PAIRS.c.low_id == low, PAIRS.c.high_id == high, PAIRS.c.kind == KIND
             )
         )
-    if added := [one._asdict() for pair, one in new.items() if pair not in old]:
+    added = [one._asdict() for pair, one in new.items() if pair in stale or pair not in old]
+    if added:
         session.connection().execute(insert(PAIRS), added)
     _mark(session, sorted(standing), by)
-    return bool(added) or not old <= new.keys()
+    return bool(added or stale)
 
 
 def _mark(session: Session, clip_ids: Sequence[int], by: int | None) -> None:

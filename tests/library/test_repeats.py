@@ -217,6 +217,16 @@ def test_a_clip_that_changes_while_it_is_looked_at_is_looked_at_again(
     check(library)
 
 
+@pytest.mark.parametrize("year", [1, 9999])
+def test_a_clip_at_the_end_of_time_hinders_nothing(library: Library, year: int) -> None:
+    add(library)
+    [clip_id] = [i for i in range(1, CLIPS) if library.clip(i).fields.customer_id][:1]
+    library.change(clip_id, {"recorded_at": dt.datetime(year, 1, 1, tzinfo=dt.UTC)})
+    assert duplicates.of_clip(library, clip_id, 10) == []
+    library.repeats.catch_up()
+    check(library)
+
+
 def test_groups_are_told_when_asked_for(library: Library) -> None:
     add(library)
     assert duplicates.page(library, REPEATS, None, ClipFilter(), 50, 0) == ([], False)
