@@ -149,7 +149,7 @@ def test_one_check_at_a_time_given_up_by_hanging_up_and_by_a_stop(start: Start) 
 
 
 def test_a_vector_that_is_not_finite_is_told(start: Start) -> None:
-    service = start()
+    service = start(EMOSEEK_TEST_KILL="nothing is audited")
     import_some(service, 10)
     spoil(service, 3)
     url = f"{service.url}/api/v1/admin/index/check"

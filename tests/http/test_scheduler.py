@@ -219,9 +219,9 @@ def test_nothing_is_pickled_and_no_port_is_opened(start: Start) -> None:
             for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         ]
         assert "workflow_status" in names
-        [row] = connection.execute(
-            "SELECT inputs, output, serialization, status FROM workflow_status"
-        ).fetchall()
-    assert row[0].startswith("{")
-    assert row[1] == "true"
-    assert row[2:] == ("emoseek_json", "SUCCESS")
+        [inputs] = connection.execute("SELECT inputs FROM workflow_input").fetchone()
+        [output] = connection.execute("SELECT output FROM workflow_output").fetchone()
+        status = connection.execute("SELECT serialization, status FROM workflow_status").fetchall()
+    assert inputs.startswith("{")
+    assert output == "true"
+    assert status == [("emoseek_json", "SUCCESS")]
