@@ -3,6 +3,7 @@
     python -m scripts.bench_analysis duplicates [--emodb DIR]
     python -m scripts.bench_analysis repeats --models MODEL_A MODEL_B [--emodb DIR]
     python -m scripts.bench_analysis repeats --vectors DIR
+    python -m scripts.bench_analysis repeats --library DIR [--clips 100000]
     python -m scripts.bench_analysis clusters --models MODEL_A MODEL_B [--emodb DIR]
     python -m scripts.bench_analysis clusters --vectors DIR
     python -m scripts.bench_analysis classifier MODEL_A MODEL_B

@@ -48,6 +48,18 @@ def emotion_agreement(scores: Floats, others: Floats) -> Floats:
     return found
 
 
+def depends_on_other(
+    similarities: Floats, same_customer: NDArray[np.bool_], local: Floats, thresholds: Thresholds
+) -> NDArray[np.bool_]:
+    """(n,) for which of n clips `are_repeats` needs their locality, arguments as there: the
+    others are decided by that of the one, whatever their own is."""
+    near = (
+        similarities >= np.where(same_customer, thresholds.nearness * local[1], local[0]) - ROUNDING
+    )
+    found: NDArray[np.bool_] = near != same_customer
+    return found
+
+
 def are_repeats(
     similarities: Floats,
     agreements: Floats,
@@ -67,7 +79,7 @@ def are_repeats(
         agreements: (n,) of emotions.
         same_customer: (n,) whether both are known to be of one customer.
         local: (2,) `locality` of the clip.
-        locals_: (n, 2) of the others.
+        locals_: (n, 2) of the others; anything where it does not matter (`depends_on_other`).
     """
     of_customer = thresholds.nearness * np.minimum(local[1], locals_[:, 1])
     of_voice = np.maximum(local[0], locals_[:, 0])

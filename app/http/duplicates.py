@@ -90,7 +90,7 @@ def list_groups(
     ),
     decision: Decision | None = Query(
         None,
-        description="Groups with a pair that was confirmed, or of pairs that were dismissed.",
+        description="Groups with a confirmed pair; or dismissed pairs, each alone.",
     ),
     limit: int = Query(50, ge=1, le=200),
     cursor: str | None = Query(None, description="next_cursor of the page before."),
@@ -98,12 +98,8 @@ def list_groups(
     library: Library = Depends(library_of),
 ) -> GroupPage:
     """With filters: the groups that have a clip that matches."""
-    after = 0
-    if cursor is not None:
-        if re.fullmatch("[0-9]{1,19}", cursor) is None or int(cursor) > MAX_ID:
-            raise InvalidParameter("cursor", "is not one that this route gave out.")
-        after = int(cursor)
-    found, more = duplicates.page(library, frozenset(kind), decision, where, limit, after)
+    after = None if cursor is None else _pair(cursor)
+    found, last = duplicates.page(library, frozenset(kind), decision, where, limit, after)
     return GroupPage(
         groups=[
             GroupView(
@@ -113,8 +109,15 @@ def list_groups(
             )
             for one in found
         ],
-        next_cursor=str(found[-1].members[0]) if more else None,
+        next_cursor=None if last is None else f"{last[0]}-{last[1]}",
     )
+
+
+def _pair(cursor: str) -> tuple[int, int]:
+    match = re.fullmatch("([0-9]{1,19})-([0-9]{1,19})", cursor)
+    if match is None or max(low_high := (int(match[1]), int(match[2]))) > MAX_ID:
+        raise InvalidParameter("cursor", "is not one that this route gave out.")
+    return low_high
 
 
 @router.post(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, get_args
 
 from app.analysis.groups import Ids, as_pairs, groups
@@ -19,6 +20,7 @@ ALL: tuple[DuplicateKind, ...] = get_args(DuplicateKind)
 class Grouped(NamedTuple):
     groups: list[Ids]  # of two clips or more, ascending, by their first
     decided: Mapping[Pair, Decision]
+    decided_of: Mapping[int, Sequence[Pair]]  # by the pair's lower clip
 
 
 class DuplicateGroups:
@@ -53,6 +55,9 @@ def _grouped(session: Session, kinds: Kinds) -> Grouped:
     if "same_file" in kinds:
         for same in duplicates.all_same_files(session):
             links += itertools.pairwise(same)
-    links += [one[:2] for one in duplicates.all_pairs(session, kinds)]
+    links += duplicates.all_pairs(session, kinds)
     apart = (pair for pair, decision in decided.items() if decision == "dismiss")
-    return Grouped(groups(as_pairs(links), as_pairs(apart)), decided)
+    decided_of = defaultdict[int, list[Pair]](list)
+    for pair in decided:
+        decided_of[pair[0]].append(pair)
+    return Grouped(groups(as_pairs(links), as_pairs(apart)), decided, dict(decided_of))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import datetime as dt
+import itertools
 from collections.abc import Collection, Hashable
 from typing import NamedTuple
 
 import numpy as np
 
-from app.analysis.groups import Ids, as_pairs, groups, holding
+from app.analysis.groups import Ids, as_pairs, holding
 from app.domain import ClipFilter, DuplicateKind
 from app.errors import InvalidParameter, NotFound
 from app.library.duplicate_groups import Grouped, Kinds
@@ -69,30 +70,35 @@ def page(
     decision: Decision | None,
     where: ClipFilter,
     limit: int,
-    after: int,
-) -> tuple[list[DuplicateGroup], bool]:
-    """Groups whose first clip is beyond `after`, by that, and whether there are more.
+    after: Pair | None = None,
+) -> tuple[list[DuplicateGroup], Pair | None]:
+    """Groups by their first two clips, and what to ask for the next ones after, if there are more.
 
     Args:
         kinds: of the links that make groups; clips confirmed to be duplicates are linked too.
         decision: groups with such a pair only; dismissed pairs, which are no links, each alone.
         where: groups with a clip that matches only.
+        after: what the page before told.
     """
     grouped = library.duplicate_groups.of(kinds)
     found = grouped.groups
     if decision is not None:
-        pairs = as_pairs(pair for pair, its in grouped.decided.items() if its == decision)
-        dismissed = decision == "dismiss"
-        found = groups(pairs, as_pairs(())) if dismissed else holding(found, pairs)
+        pairs = as_pairs(sorted(pair for pair, its in grouped.decided.items() if its == decision))
+        found = list(pairs) if decision == "dismiss" else holding(found, pairs)
     if where:
         matching = library.filters.ids(where)
         found = _with_any(found, matching)
-    start = bisect.bisect_right(found, after, key=lambda its: int(its[0]))
+    start = 0 if after is None else bisect.bisect_right(found, after, key=_first_two)
+    some = found[start : start + limit]
     with library.store.read() as session:
-        told = [
-            _told(session, grouped, kinds, its.tolist()) for its in found[start : start + limit]
-        ]
-    return told, start + limit < len(found)
+        told = [_told(session, grouped, kinds, its.tolist()) for its in some]
+    further = start + limit < len(found)
+    # Clips may have been deleted this moment.
+    return [one for one in told if len(one.members) > 1], _first_two(some[-1]) if further else None
+
+
+def _first_two(group: Ids) -> Pair:
+    return int(group[0]), int(group[1])
 
 
 def _with_any(groups: list[Ids], wanted: Ids) -> list[Ids]:
@@ -107,9 +113,9 @@ def _with_any(groups: list[Ids], wanted: Ids) -> list[Ids]:
 def _told(session: Session, grouped: Grouped, kinds: Kinds, members: list[int]) -> DuplicateGroup:
     facts = duplicates.file_facts(session, members)  # without those deleted this moment
     pairs: dict[Pair, GroupPair] = {}
-    for low, high in grouped.decided:
-        if low in facts and high in facts:
-            pairs[low, high] = GroupPair((low, high), None, None, None)
+    for pair in itertools.chain.from_iterable(grouped.decided_of.get(i, ()) for i in facts):
+        if pair[1] in facts:
+            pairs[pair] = GroupPair(pair, None, None, None)
     for one in duplicates.pairs_among(session, facts):
         if one.kind in kinds:
             pair = one.low_id, one.high_id
@@ -124,7 +130,7 @@ def _told(session: Session, grouped: Grouped, kinds: Kinds, members: list[int]) 
     told = [one._replace(decision=grouped.decided.get(pair)) for pair, one in pairs.items()]
     told.sort(key=lambda one: (-(one.similarity or 0.0), one.clip_ids))
     keeper = min(facts, key=lambda clip_id: _worse(facts[clip_id], clip_id), default=members[0])
-    return DuplicateGroup(list(facts) or members, keeper, told[:LISTED])
+    return DuplicateGroup(list(facts), keeper, told[:LISTED])
 
 
 def _worse(facts: FileFacts, clip_id: int) -> tuple[bool, int, float, int]:

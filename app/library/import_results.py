@@ -179,6 +179,7 @@ def _store(
             library.classifiers.keep(session, [clip_id], by_model)
         imports.begin(session, given.key, model_row, 1, now, done=1, clip_id=clip_id)
     library.filters.refresh([clip_id])
+    library.duplicate_groups.changed()
     for space, vector in vectors.items():
         space.index.add_block(ids, vector, removals=removals[space])
     return clip_id

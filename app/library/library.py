@@ -240,6 +240,7 @@ class Library:
                 # The commit may have happened: the database decides, and the index's audit.
                 clip_ids = [gone.clip_id for gone in removed]
                 self.summaries.forget(clip_ids)
+                self.duplicate_groups.changed()
                 with contextlib.suppress(Unavailable):
                     self.filters.refresh(clip_ids)
                 raise

@@ -140,6 +140,7 @@ def _keep(
         stored = _is_stored(library, str(heard[0].result_dir)) if heard else None
         if stored:
             _settle(library, heard)
+            library.duplicate_groups.changed()
         elif stored is False:
             _remove_files(library, heard)
         if isinstance(exc, OSError):
@@ -310,9 +311,11 @@ def _add(library: Library, session: Session, one: _Heard, answer: Answer) -> int
     same = clips.same_file(session, new.file_sha256, new.audio_sha256, new.channel)
     clip_id = clips.add(session, new)
     library.recordings.add(session, clip_id, one.fingerprint)
-    pairs = duplicates.add_pairs(session, pairs_of(clip_id, one.copies))
-    found = [(pair.low_id, pair.kind) for pair in pairs] + ([] if same is None else [same])
     answer["clip_id"] = clip_id
+    found = [] if same is None else [same]
+    if duplicates.add_pairs(session, pairs_of(clip_id, one.copies)):
+        lowest = duplicates.lowest_copy(session, clip_id)
+        found += [] if lowest is None else [(lowest, "same_recording")]
     if found:  # of two kinds of one clip, the surer
         first = min(found, key=lambda its: (its[0], its[1] != "same_file"))
         answer["duplicate_of"], answer["duplicate_kind"] = first

@@ -130,9 +130,7 @@ class Recordings:
     def catch_up(self) -> None:
         """Compare clips with those that were committed beside them, and make fingerprints of
         those that were stored without."""
-        while not self._stopping.is_set() and self._compare_some():
-            pass
-        while not self._stopping.is_set() and self._hear_some():
+        while not self._stopping.is_set() and (self._compare_some() or self._hear_some()):
             pass
 
     def _compare_some(self) -> bool:

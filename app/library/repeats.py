@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 import logging
-import os
 import threading
+import time
 import zlib
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.analysis.repeats import NEIGHBOURS, Thresholds, are_repeats, emotion_agreement, locality
+from app.analysis.repeats import Thresholds, are_repeats, depends_on_other, emotion_agreement
 from app.domain import DuplicateKind
-from app.library.current import Current
 from app.library.duplicate_groups import DuplicateGroups
-from app.library.nice import be_nice
+from app.library.neighbours import Localities, Neighbours, Surroundings
 from app.library.roles import Roles
 from app.library.spaces import Space
 from app.settings import Settings
-from app.store import Session, Store, embeddings, repeats
+from app.store import Store, embeddings, repeats
 from app.store.duplicates import FoundPair
 from app.store.repeats import Facts
-from index.contract import Hits
 
 AT_ONCE: Final = 256  # clips of one search
+TOLD_SECONDS: Final = 10.0  # between two times that groups are worked out anew
 EACH_WAY: Final = 20  # clips of a customer, before a clip and after it, that it is compared with
 KIND: Final[DuplicateKind] = "repeat_complaint"
 
@@ -37,9 +34,24 @@ log = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
 
 
+class _Asked(NamedTuple):
+    """A clip with those that may be repeats of it."""
+
+    one: Facts
+    others: list[int]
+    similarities: Floats
+    agreements: Floats
+    same_customer: NDArray[np.bool_]
+
+    def uncertain(self, local: Floats, thresholds: Thresholds) -> list[int]:
+        """Those of the others whose own surroundings decide."""
+        depends = depends_on_other(self.similarities, self.same_customer, local, thresholds)
+        return [other for other, its in zip(self.others, depends, strict=True) if its]
+
+
 class Repeats:
     """Pairs of clips, worked out in the background from the active model's embeddings, again where
-    a clip, the model or a threshold has changed."""
+    a clip, the model or a threshold has changed, or where the library is twice what it was."""
 
     def __init__(
         self, settings: Settings, store: Store, roles: Roles, groups: DuplicateGroups
@@ -50,6 +62,8 @@ class Repeats:
         self._window = dt.timedelta(days=settings.repeat_window_days)
         self._thresholds = Thresholds(settings.repeat_nearness, settings.repeat_emotion)
         self._up_to_date: int | None = None  # by what all clips that are compared were
+        self._doublings = 0  # of the library, so far
+        self._told = -TOLD_SECONDS
         self._stopping = threading.Event()
         self._neighbours = Neighbours()
 
@@ -72,65 +86,87 @@ class Repeats:
         with self._store.read() as session:
             if repeats.is_compared(session, clip_id, self._by(space)):
                 return None
-            return self._found(session, space.index.current(), repeats.facts(session, [clip_id]))
+            asked = repeats.facts(session, [clip_id])
+        return self._found(Surroundings(space.index.current(), Localities()), asked)
 
     def catch_up(self) -> None:
         """Look for the repeats of clips that were added or changed."""
         space, after = self._roles.spaces.active, 0
+        with self._store.read() as session:
+            self._doublings = max(self._doublings, repeats.span(session).bit_length())
         by = self._by(space)
         while not self._stopping.is_set() and self._up_to_date != by:
             with self._store.write() as session:
                 if repeats.outdate(session, by, 10 * AT_ONCE) == 0:
                     self._up_to_date = by
-        while not self._stopping.is_set():
-            with self._store.read() as session:
-                clip_ids = repeats.not_compared(session, after, AT_ONCE)
+        known, changed = Localities(), False
+        try:
+            while not self._stopping.is_set():
+                with self._store.read() as session:
+                    clip_ids = repeats.not_compared(session, after, AT_ONCE)
                 if not clip_ids:
                     return
-                compared = self._comparable(session, space, clip_ids)
-                found = self._found(session, space.index.current(), compared)
-            with self._store.write() as session:
-                changed = repeats.replace(session, by, compared.values(), found)
+                around = Surroundings(space.index.current(), known, self._neighbours)
+                compared = self._comparable(space, clip_ids)
+                found = self._found(around, compared)
+                with self._store.write() as session:
+                    changed |= repeats.replace(session, by, compared.values(), found)
+                if changed and time.monotonic() - self._told > TOLD_SECONDS:
+                    self._tell()
+                    changed = False
+                after = clip_ids[-1]
+        finally:
             if changed:
-                self._groups.changed({KIND})
-            after = clip_ids[-1]
+                self._tell()
+
+    def _tell(self) -> None:
+        self._groups.changed({KIND})
+        self._told = time.monotonic()
 
     def _by(self, space: Space) -> int:
-        """A number of what repeats are looked for by."""
-        what = f"1 {space.model.digest} {self._window} {self._thresholds}"
+        """A number of what repeats are looked for by. Of more clips, more are near."""
+        what = f"2 {space.model.digest} {self._window} {self._thresholds} {self._doublings}"
         return zlib.crc32(what.encode())
 
-    def _comparable(
-        self, session: Session, space: Space, clip_ids: Sequence[int]
-    ) -> dict[int, Facts]:
+    def _comparable(self, space: Space, clip_ids: Sequence[int]) -> dict[int, Facts]:
         """Without those that the index is yet to be told of."""
-        embedded = embeddings.get(session, space.model_row, clip_ids).keys()
+        with self._store.read() as session:
+            embedded = embeddings.get(session, space.model_row, clip_ids).keys()
+            found = repeats.facts(session, clip_ids)
         return {
             clip_id: one
-            for clip_id, one in repeats.facts(session, clip_ids).items()
+            for clip_id, one in found.items()
             if not one.indexable or clip_id in space.index or clip_id not in embedded
         }
 
-    def _found(
-        self, session: Session, current: Current, asked: dict[int, Facts]
-    ) -> list[FoundPair]:
-        around = _Around(current, self._neighbours)
-        nearest = around.nearest(asked)
-        candidates = {
-            clip_id: repeats.of_customer(session, asked[clip_id], self._window, EACH_WAY)
-            for clip_id in nearest
-        }
-        voices = repeats.facts(session, {other for its in nearest.values() for other in its})
-        pairs: dict[tuple[int, int], FoundPair] = {}
+    def _found(self, around: Surroundings, facts: dict[int, Facts]) -> list[FoundPair]:
+        nearest = around.nearest(list(facts))
+        with self._store.read() as session:
+            of_customer = {
+                clip_id: repeats.of_customer(session, facts[clip_id], self._window, EACH_WAY)
+                for clip_id in nearest
+            }
+            voices = repeats.facts(session, {i for near in nearest.values() for i in near})
+        asked = []
         for clip_id, near in nearest.items():
-            one = asked[clip_id]
-            others = candidates[clip_id] | {i: voices[i] for i in near if i in voices}
-            for found in self._repeats(one, others.values(), around):
-                pairs[found[:2]] = found
-        of = repeats.copies(session, {clip_id for pair in pairs for clip_id in pair})
+            one = facts[clip_id]
+            # Of its customer none but those: a neighbour need not have the clip among its own.
+            alike = [voices[i] for i in near if i in voices and _unknown(one, voices[i])]
+            asked += self._asked(around, one, [*of_customer[clip_id].values(), *alike])
+        locals_ = around.localities([its.one.clip_id for its in asked])
+        uncertain = {
+            other
+            for its in asked
+            for other in its.uncertain(locals_[its.one.clip_id], self._thresholds)
+        }
+        locals_ |= around.localities(sorted(uncertain))
+        pairs = {pair[:2]: pair for its in asked for pair in self._pairs(its, locals_)}
+        with self._store.read() as session:
+            of = repeats.copies(session, {clip_id for pair in pairs for clip_id in pair})
         return [one for (low, high), one in pairs.items() if of[low].isdisjoint(of[high])]
 
-    def _repeats(self, one: Facts, others: Iterable[Facts], around: _Around) -> list[FoundPair]:
+    def _asked(self, around: Surroundings, one: Facts, others: Iterable[Facts]) -> list[_Asked]:
+        """With those that agree in emotion; none or one."""
         may_be = [other for other in others if self._may_be(one, other)]
         if one.scores is None or not may_be:
             return []
@@ -147,16 +183,24 @@ class Repeats:
         similarities = np.stack([directions[i] for i in ids]).astype(np.float64) @ own
         same = np.array([may_be[place].customer_id == one.customer_id for place in kept])
         same &= one.customer_id is not None
-        local, *locals_ = around.locality([one.clip_id, *ids])
+        return [_Asked(one, ids, similarities, agreements[kept], same)]
+
+    def _pairs(self, asked: _Asked, locals_: dict[int, Floats]) -> list[FoundPair]:
+        own = locals_[asked.one.clip_id]
         are = are_repeats(
-            similarities, agreements[kept], same, local, np.stack(locals_), self._thresholds
+            asked.similarities,
+            asked.agreements,
+            asked.same_customer,
+            own,
+            np.stack([locals_.get(other, own) for other in asked.others]),
+            self._thresholds,
         )
         return [
             FoundPair(
-                min(one.clip_id, ids[place]),
-                max(one.clip_id, ids[place]),
+                min(asked.one.clip_id, asked.others[place]),
+                max(asked.one.clip_id, asked.others[place]),
                 KIND,
-                float(np.clip(similarities[place], -1, 1)),
+                float(np.clip(asked.similarities[place], -1, 1)),
             )
             for place in np.flatnonzero(are).tolist()
         ]
@@ -164,68 +208,12 @@ class Repeats:
     def _may_be(self, one: Facts, other: Facts) -> bool:
         return (
             other.scores is not None
-            and (
-                None in (one.customer_id, other.customer_id) or one.customer_id == other.customer_id
-            )
             and (one.call_id is None or one.call_id != other.call_id)
             and abs(one.at - other.at) <= self._window
             and one.hashes.isdisjoint(other.hashes)
         )
 
 
-class Neighbours:
-    """The nearest of many clips at once, by as many threads of low priority as there are cores: a
-    search has one, and a library of a million clips is gone through for minutes."""
-
-    def __init__(self) -> None:
-        self._threads = os.cpu_count() or 1
-        self._pool = ThreadPoolExecutor(self._threads, "neighbours", initializer=be_nice)
-
-    def __call__(
-        self, search: Callable[[NDArray[np.float32], int], list[Hits]], asked: NDArray[np.float32]
-    ) -> list[Hits]:
-        """Up to NEIGHBOURS + 1 of each direction (q, D): it may be one of them itself."""
-        if len(asked) < 2 * self._threads:
-            return search(asked, NEIGHBOURS + 1)
-        parts = np.array_split(asked, self._threads)
-        found = self._pool.map(lambda part: search(part, NEIGHBOURS + 1), parts)
-        return list(itertools.chain.from_iterable(found))
-
-    def close(self) -> None:
-        self._pool.shutdown()
-
-
-class _Around:
-    """Neighbours of clips in one build of the index, each asked for once."""
-
-    def __init__(self, current: Current, neighbours: Neighbours) -> None:
-        self._current = current
-        self._neighbours = neighbours
-        self._known: dict[int, tuple[list[int], Floats]] = {}  # nearest others, and locality
-        self._directions: dict[int, NDArray[np.float32]] = {}
-
-    def directions(self, clip_ids: Sequence[int]) -> dict[int, NDArray[np.float32]]:
-        """(D,) of those of the clips that the index holds."""
-        return self._current.directions_of(clip_ids)
-
-    def nearest(self, clip_ids: Iterable[int]) -> dict[int, list[int]]:
-        """The ten nearest others of those of the clips that the index holds."""
-        wanted = list(clip_ids)
-        self._ask(wanted)
-        return {i: self._known[i][0] for i in wanted if i in self._known}
-
-    def locality(self, clip_ids: Sequence[int]) -> list[Floats]:
-        """(2,) of each."""
-        self._ask(clip_ids)
-        unknown = locality(np.zeros(0))
-        return [self._known[i][1] if i in self._known else unknown for i in clip_ids]
-
-    def _ask(self, clip_ids: Sequence[int]) -> None:
-        unknown = self.directions([i for i in clip_ids if i not in self._known])
-        if not unknown:
-            return
-        found = self._neighbours(self._current.search, np.stack(list(unknown.values())))
-        for clip_id, hits in zip(unknown, found, strict=True):
-            others = hits.ids != clip_id
-            near = hits.ids[others][:NEIGHBOURS].tolist()
-            self._known[clip_id] = near, locality(hits.similarities[others][:NEIGHBOURS])
+def _unknown(one: Facts, other: Facts) -> bool:
+    """Whether they may be of one customer for all that is known."""
+    return None in (one.customer_id, other.customer_id)

@@ -13,6 +13,8 @@ from sqlalchemy import (
     FromClause,
     Row,
     and_,
+    bindparam,
+    case,
     delete,
     exists,
     false,
@@ -20,8 +22,10 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    union,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.domain import Channel, Clip, DuplicateKind
@@ -39,6 +43,7 @@ EMBEDDINGS = Base.metadata.tables[EmbeddingRow.__tablename__]
 FINGERPRINTS = Base.metadata.tables[FingerprintRow.__tablename__]
 PAIRS = Base.metadata.tables[DuplicatePairRow.__tablename__]
 DECISIONS = Base.metadata.tables[DuplicateDecisionRow.__tablename__]
+CLIPS = Base.metadata.tables[ClipRow.__tablename__]
 
 
 class FoundPair(NamedTuple):
@@ -131,7 +136,10 @@ def is_missing(session: Session, clip_id: int) -> bool:
 
 
 def add_pairs(session: Session, pairs: Iterable[FoundPair]) -> list[FoundPair]:
-    """Store pairs that are not there yet; returns those of the given whose clips both exist."""
+    """Store copies that are not there yet; returns those of the given whose clips both exist.
+
+    A copy of a clip is no repeat complaint of it, so that both are to be looked at again.
+    """
     wanted = {one[:3]: one for one in pairs}
     there = alive(session, {clip_id for low, high, _ in wanted for clip_id in (low, high)})
     standing = {key: one for key, one in wanted.items() if there.issuperset(key[:2])}
@@ -141,9 +149,35 @@ def add_pairs(session: Session, pairs: Iterable[FoundPair]) -> list[FoundPair]:
             (row.low_id, row.high_id, row.kind)
             for row in session.connection().execute(select(PAIRS).where(column.high_id.in_(some)))
         )
-    if new := [one._asdict() for key, one in standing.items() if key not in known]:
-        session.connection().execute(insert(PAIRS), new)
+    if new := [one._asdict() for key, one in sorted(standing.items()) if key not in known]:
+        # Somebody else may have found them at the same time.
+        statement = _insert(session)(PAIRS).on_conflict_do_nothing()
+        session.connection().execute(statement, new)
+        _look_again(
+            session, {clip_id for one in new for clip_id in (one["low_id"], one["high_id"])}
+        )
     return list(standing.values())
+
+
+def lowest_copy(session: Session, clip_id: int) -> int | None:
+    """The lowest clip that is the same recording, or is of one that is, unless it is this clip
+    itself or was said to be none."""
+    column, further = PAIRS.c, PAIRS.alias().c
+    copies = select(column.low_id).where(
+        column.high_id == clip_id,
+        column.kind == "same_recording",
+        ~_dismissed(column.low_id, clip_id),
+    )
+    # Of a clip with very many copies only some are compared with it.
+    theirs = select(further.low_id).where(
+        further.high_id.in_(copies),
+        further.kind == "same_recording",
+        ~_dismissed(further.low_id, further.high_id),
+        ~_dismissed(further.low_id, clip_id),
+    )
+    found = union(copies, theirs).subquery()
+    lowest: int | None = session.connection().scalar(select(func.min(found.c.low_id)))
+    return lowest
 
 
 def first_of(session: Session, clip: Clip) -> tuple[int, DuplicateKind] | None:
@@ -157,13 +191,7 @@ def first_of(session: Session, clip: Clip) -> tuple[int, DuplicateKind] | None:
             ~_dismissed(column.id, clip.id),
         )
     )
-    recording = session.connection().scalar(
-        select(func.min(PAIRS.c.low_id)).where(
-            PAIRS.c.high_id == clip.id,
-            PAIRS.c.kind == "same_recording",
-            ~_dismissed(PAIRS.c.low_id, clip.id),
-        )
-    )
+    recording = lowest_copy(session, clip.id)
     if file is not None and (recording is None or file <= recording):
         return file, "same_file"
     return None if recording is None else (recording, "same_recording")
@@ -220,11 +248,13 @@ def all_same_files(session: Session) -> Iterator[list[int]]:
             yield together
 
 
-def all_pairs(session: Session, kinds: Collection[DuplicateKind]) -> list[FoundPair]:
+def all_pairs(session: Session, kinds: Collection[DuplicateKind]) -> list[Pair]:
     """Those of these kinds that were found, the surest first: by kind, then by similarity."""
-    rows = session.connection().execute(select(PAIRS).where(PAIRS.c.kind.in_(kinds)))
-    pairs = [FoundPair(*row) for row in rows]
-    return sorted(pairs, key=lambda one: (_rank(one.kind), -one.similarity, one[:2]))
+    column = PAIRS.c
+    rank = case({kind: number for number, kind in enumerate(KINDS)}, value=column.kind)
+    query = select(column.low_id, column.high_id).where(column.kind.in_(kinds))
+    ordered = query.order_by(rank, column.similarity.desc(), column.low_id, column.high_id)
+    return [(low, high) for low, high in session.connection().execute(ordered)]
 
 
 def all_decisions(session: Session) -> dict[Pair, Decision]:
@@ -262,17 +292,21 @@ def decide(
     named = {clip_id for pair in wanted for clip_id in pair}
     if missing := named - alive(session, named):
         return sorted(missing)
-    column, connection = DECISIONS.c, session.connection()
-    for low, high in wanted:
-        connection.execute(delete(DECISIONS).where(column.low_id == low, column.high_id == high))
-    if decision is not None:
-        connection.execute(
-            insert(DECISIONS),
-            [
-                {"low_id": low, "high_id": high, "decision": decision, "decided_at": now}
-                for low, high in wanted
-            ],
-        )
+    if decision is None:
+        ends = {"one": DECISIONS.c.low_id, "other": DECISIONS.c.high_id}
+        named_ones = and_(*(column == bindparam(name) for name, column in ends.items()))
+        rows = [dict(zip(ends, pair, strict=True)) for pair in wanted]
+        session.connection().execute(delete(DECISIONS).where(named_ones), rows)
+        return []
+    statement = _insert(session)(DECISIONS)
+    said = {name: statement.excluded[name] for name in ("decision", "decided_at")}
+    session.connection().execute(
+        statement.on_conflict_do_update(index_elements=DECISIONS.primary_key, set_=said),
+        [
+            {"low_id": low, "high_id": high, "decision": decision, "decided_at": now}
+            for low, high in wanted
+        ],
+    )
     return []
 
 
@@ -281,7 +315,7 @@ def alive(session: Session, clip_ids: Collection[int]) -> set[int]:
     would leave something said of no clip."""
     found: set[int] = set()
     for some in chunks(clip_ids):
-        query = select(ClipRow.id).where(ClipRow.id.in_(some))
+        query = select(ClipRow.id).where(ClipRow.id.in_(some)).order_by(ClipRow.id)
         found.update(session.scalars(query.with_for_update(read=True, key_share=True)))
     return found
 
@@ -289,6 +323,20 @@ def alive(session: Session, clip_ids: Collection[int]) -> set[int]:
 def chunks(clip_ids: Collection[int]) -> Iterator[list[int]]:
     ordered = sorted(clip_ids)
     return (ordered[start : start + CHUNK] for start in range(0, len(ordered), CHUNK))
+
+
+def _insert(session: Session) -> Any:
+    """With ON CONFLICT, which both databases have."""
+    of = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+    return of[session.connection().dialect.name]
+
+
+def _look_again(session: Session, clip_ids: Collection[int]) -> None:
+    for some in chunks(clip_ids):
+        these = CLIPS.c.id.in_(some)
+        ordered = select(CLIPS.c.id).where(these).order_by(CLIPS.c.id)
+        session.connection().execute(ordered.with_for_update(key_share=True)).all()
+        session.connection().execute(update(CLIPS).where(these).values(repeats_by=None))
 
 
 def _same_file(
@@ -302,7 +350,7 @@ def _same_file(
     )
 
 
-def _dismissed(low: ColumnElement[int], high: int) -> ColumnElement[bool]:
+def _dismissed(low: ColumnElement[int], high: int | ColumnElement[int]) -> ColumnElement[bool]:
     column = DECISIONS.c
     return exists().where(
         column.low_id == low, column.high_id == high, column.decision == "dismiss"

@@ -9,7 +9,9 @@ by the thresholds that the service has.
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import os
+import secrets
 import time
 from pathlib import Path
 from typing import Any
@@ -25,15 +27,25 @@ from app.analysis.repeats import (
     emotion_agreement,
     locality,
 )
-from app.library.repeats import AT_ONCE, Neighbours
+from app.domain import LABELS, ClipFields, GivenScores
+from app.library.imports import add_rows, begin
+from app.library.neighbours import Neighbours
+from app.library.repeats import AT_ONCE, KIND, Repeats
 from app.settings import Settings
+from app.store import duplicates
+from app.store.imports import ImportedClip
 from index.contract import Hits
 from index.cosine import directions
 from scripts.analysis_benchmark.classifier import hear
 from scripts.bench_retrieval import SPEAKERS_A, SPEAKERS_B
+from scripts.index_benchmark.dataset import Dataset
+from scripts.index_benchmark.live import library, settle
 from scripts.index_benchmark.measure import Memory
 from scripts.index_benchmark.ours import built
 
+BLOCK = 1000  # rows of an import
+OTHERS = 16  # clips that are there before
+BEGAN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 CHECKED = 200  # clips whose candidates are compared with an exact search
 
 
@@ -42,6 +54,8 @@ def add_to(parts: Any) -> None:
     part.add_argument("--models", nargs=2, type=Path, metavar=("MODEL_A", "MODEL_B"))
     part.add_argument("--emodb", type=Path, default=Path("../shared/data/emodb"))
     part.add_argument("--vectors", type=Path, metavar="DIR")
+    part.add_argument("--library", type=Path, metavar="DIR", help="all that the service does")
+    part.add_argument("--clips", type=int, default=100_000, help="of --library")
     part.set_defaults(measure=measure)
 
 
@@ -56,6 +70,8 @@ def measure(told: argparse.Namespace) -> None:
             agreement(model, told.emodb, speakers)
     if told.vectors:
         candidates(np.load(told.vectors / "base.npy", mmap_mode="r"))
+    if told.library:
+        catching_up(told.library, told.clips)
 
 
 def agreement(model: Path, emodb: Path, speakers: tuple[str, ...]) -> None:
@@ -130,6 +146,47 @@ def candidates(vectors: NDArray[np.float32]) -> None:
         f"{len(vectors)} clips, {index.kind}: the {NEIGHBOURS} nearest of each in {seconds:.0f} s, "
         f"recall {np.mean(recalled):.4f} of {CHECKED} clips, {most:,.0f} MB above the index"
     )
+
+
+def catching_up(vectors: Path, clips: int) -> None:
+    """A library's repeats from nothing: customers of ten clips in the mean, over a year."""
+    data = Dataset.at(vectors)
+    clips = min(clips, len(data.base))
+    rng = np.random.default_rng(0)
+    customers = rng.integers(0, clips // 10, clips)
+    scores = rng.dirichlet(np.full(len(LABELS), 0.2), clips)
+    hours = rng.integers(0, 24 * 365, clips)
+    rows = [
+        ImportedClip(
+            ClipFields(
+                customer_id=f"customer {customers[row]}",
+                recorded_at=BEGAN + dt.timedelta(hours=int(hours[row])),
+            ),
+            GivenScores(
+                LABELS[int(scores[row].argmax())],
+                float(scores[row].max()),
+                tuple(scores[row].tolist()),
+            ),
+        )
+        for row in range(clips)
+    ]
+    with library(data, OTHERS, None) as one:
+        one.repeats.stop()  # its own are not measured
+        key = secrets.token_hex(32)
+        begin(one, key, None, rows=clips, dimension=data.base.shape[1], highest_id=None)
+        for start in range(0, clips, BLOCK):
+            block = np.asarray(data.base[start : min(start + BLOCK, clips)])
+            add_rows(one, key, None, start, block, rows[start : start + BLOCK], None)
+        settle(one)
+        measured = Repeats(one.settings, one.store, one.roles, one.duplicate_groups)
+        began = time.monotonic()
+        measured.catch_up()
+        seconds = time.monotonic() - began
+        measured.close()
+        with one.store.read() as session:
+            found = len(duplicates.all_pairs(session, [KIND]))
+        kind = one.index.kind
+    print(f"{clips} clips, {kind}: {found} pairs, {seconds:.0f} s, {clips / seconds:.0f} clips/s")
 
 
 def _others(hits: Hits, clip_id: int) -> NDArray[np.int64]:

@@ -150,8 +150,10 @@ def test_pages(service: Service, takes: list[Waveform]) -> None:
     for waveform in (*takes[:4], *takes[:4]):
         post(service, waveform)
     assert groups(service, limit=1) == groups(service) == [[1, 5], [2, 6], [3, 7], [4, 8]]
-    decided(service, "dismiss", (1, 5), (1, 6), (3, 7))
-    assert groups(service, decision="dismiss", limit=1) == [[1, 5, 6], [3, 7]]
+    decided(service, "dismiss", (1, 5), (5, 6), (1, 6), (3, 7))
+    dismissed = [[1, 5], [1, 6], [3, 7], [5, 6]]
+    assert groups(service, decision="dismiss", limit=1) == dismissed
+    assert groups(service, decision="dismiss") == dismissed
 
 
 @pytest.mark.parametrize(
@@ -176,7 +178,8 @@ def test_decisions_that_cannot_be(service: Service, audio: Path, body: Any, stat
 def test_what_does_not_exist(service: Service) -> None:
     is_problem(service.get("/clips/1/duplicates"), 404, "not-found")
     is_problem(service.get("/duplicates", kind="twin"), 422, "invalid-parameter")
-    is_problem(service.get("/duplicates", cursor="x"), 422, "invalid-parameter")
+    for cursor in ("x", "1", f"1-{2**63}"):
+        is_problem(service.get("/duplicates", cursor=cursor), 422, "invalid-parameter")
     assert service.get("/duplicates").json() == {"groups": [], "next_cursor": None}
 
 

@@ -18,6 +18,8 @@ from app.library import Library, duplicates
 from app.library.imports import add_rows, begin
 from app.library.repeats import EACH_WAY
 from app.store import clips, embeddings
+from app.store import duplicates as duplicate_rows
+from app.store.duplicates import FoundPair
 from app.store.imports import ImportedClip
 from tests.library import spaces_rig
 
@@ -176,9 +178,37 @@ def test_files_of_which_nothing_is_known_are_not_the_same(library: Library) -> N
     assert {one.kind for one in duplicates.of_clip(library, 3, 10)} <= REPEATS
 
 
-def linked_of(library: Library, clip_id: int) -> set[tuple[int, int]]:
+def test_a_copy_that_is_found_late_is_no_repeat(library: Library) -> None:
+    add(library)
+    library.repeats.catch_up()
+    low, high = min(check(library))
+    with library.store.write() as session:
+        duplicate_rows.add_pairs(session, [FoundPair(low, high, "same_recording", 0.9)])
+    assert (low, high) not in linked_of(library, low, "repeat_complaint")
+    library.repeats.catch_up()
+    with library.store.read() as session:
+        kinds = session.scalars(
+            text("SELECT kind FROM duplicate_pairs WHERE low_id = :low AND high_id = :high"),
+            {"low": low, "high": high},
+        )
+        assert list(kinds) == ["same_recording"]
+
+
+def test_all_are_looked_at_again_when_there_are_twice_as_many(library: Library) -> None:
+    add(library)
+    library.repeats.catch_up()
+    add(library, 2 * CLIPS, seed=1)
+    library.repeats.catch_up()
+    check(library)
+
+
+def linked_of(library: Library, clip_id: int, *kinds: str) -> set[tuple[int, int]]:
     found = duplicates.of_clip(library, clip_id, 1000)
-    return {(min(clip_id, one.clip_id), max(clip_id, one.clip_id)) for one in found}
+    return {
+        (min(clip_id, one.clip_id), max(clip_id, one.clip_id))
+        for one in found
+        if not kinds or one.kind in kinds
+    }
 
 
 def test_again_with_other_thresholds(
@@ -229,17 +259,17 @@ def test_a_clip_at_the_end_of_time_hinders_nothing(library: Library, year: int) 
 
 def test_groups_are_told_when_asked_for(library: Library) -> None:
     add(library)
-    assert duplicates.page(library, REPEATS, None, ClipFilter(), 50, 0) == ([], False)
+    assert duplicates.page(library, REPEATS, None, ClipFilter(), 50) == ([], None)
     library.repeats.catch_up()
-    found, _ = duplicates.page(library, REPEATS, None, ClipFilter(), 50, 0)
+    found, _ = duplicates.page(library, REPEATS, None, ClipFilter(), 50)
     assert sum(len(one.members) for one in found) == len({i for p in stored(library) for i in p})
-    default, _ = duplicates.page(library, frozenset({"same_file"}), None, ClipFilter(), 50, 0)
+    default, _ = duplicates.page(library, frozenset({"same_file"}), None, ClipFilter(), 50)
     assert default == []
     low, high = found[0].pairs[0].clip_ids
     duplicates.decide(library, [(low, high)], "dismiss")
     library.change(low, {"agent_id": "somebody"})  # looked at again: the decision stands
     library.repeats.catch_up()
-    found, _ = duplicates.page(library, REPEATS, None, ClipFilter(), 50, 0)
+    found, _ = duplicates.page(library, REPEATS, None, ClipFilter(), 50)
     assert not any({low, high} <= set(one.members) for one in found)
 
 
