@@ -94,7 +94,7 @@ def list_groups(
     ),
     limit: int = Query(50, ge=1, le=200),
     cursor: str | None = Query(None, description="next_cursor of the page before."),
-    where: ClipFilter = Depends(Filters("kind", "decision", "limit", "cursor")),
+    where: ClipFilter = Depends(Filters("decision", "limit", "cursor", repeatable=["kind"])),
     library: Library = Depends(library_of),
 ) -> GroupPage:
     """With filters: the groups that have a clip that matches."""

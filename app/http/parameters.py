@@ -6,6 +6,7 @@ import collections
 import datetime as dt
 import json
 import re
+from collections.abc import Collection
 from typing import Annotated, Any
 
 from fastapi import Path, Query, Request
@@ -150,8 +151,9 @@ class Filters:
     )
     REPEATABLE = frozenset({"emotion", "tag"})
 
-    def __init__(self, *others: str) -> None:
-        self._known = self.NAMES | set(others)
+    def __init__(self, *others: str, repeatable: Collection[str] = ()) -> None:
+        self._repeatable = self.REPEATABLE | set(repeatable)
+        self._known = self.NAMES | self._repeatable | set(others)
 
     async def __call__(
         self,
@@ -179,7 +181,7 @@ class Filters:
         for name, count in given.items():
             if name not in self._known and not name.startswith("meta."):
                 raise InvalidParameter(name[:100], "is not a parameter of this route.")
-            if count > 1 and name not in self.REPEATABLE:
+            if count > 1 and name not in self._repeatable:
                 raise InvalidParameter(name, "is given twice.")
         if given.total() > MAX_CONDITIONS:
             raise InvalidParameter("filter", f"at most {MAX_CONDITIONS} values are allowed.")

@@ -88,6 +88,8 @@ def test_distorted_copies_are_told_at_once(service: Service, takes: list[Wavefor
     assert groups(service) == [[1, *range(4, 15)]]
     assert groups(service, kind="same_file") == [[1, 14]]
     assert groups(service, kind="repeat_complaint") == []
+    assert groups(service, kind=["same_file", "repeat_complaint"]) == [[1, 14]]
+    is_problem(service.get("/duplicates", limit=[1, 2]), 422, "invalid-parameter")
     assert groups(service, customer_id="anna") == groups(service)
     assert groups(service, customer_id="bert") == []
 
