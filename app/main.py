@@ -20,6 +20,7 @@ from app.http import (
     clips,
     clusters,
     duplicates,
+    frames,
     imports,
     index_check,
     openapi,
@@ -37,6 +38,7 @@ from app.http.similar import Similar, SimilarAgain
 from app.http.tally import Tally
 from app.library import Library
 from app.settings import Settings
+from app.ui import page
 
 log = logging.getLogger(__name__)
 
@@ -85,18 +87,19 @@ def create_app(
     app.state.tally = Tally()
     app.state.similar = Similar()
     for module in (
-        *(recognise, clips, duplicates, search, clusters, classifiers),
+        *(recognise, clips, frames, duplicates, search, clusters, classifiers),
         *(reports, schedules, people),
         *(imports, reindex, index_check, operations),
     ):
         app.include_router(module.router)
     problems.install(app)
     openapi.install(app)
+    page.install(app)
     app.add_middleware(SimilarAgain)
     app.add_middleware(ProblemsOnly)
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
     if settings.api_key is not None:
-        app.add_middleware(ApiKey, key=settings.api_key)
+        app.add_middleware(ApiKey, key=settings.api_key, is_open=page.is_open)
     return app
 
 

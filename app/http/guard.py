@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -15,14 +16,15 @@ BESIDE_THE_FILE = 2**18  # bytes allowed for the other parts of a form: metadata
 
 
 class ApiKey:
-    """Wants `Authorization: Bearer KEY` on every route but /healthz."""
+    """Wants `Authorization: Bearer KEY` on every route but /healthz and what `is_open` names."""
 
-    def __init__(self, app: ASGIApp, key: str) -> None:
+    def __init__(self, app: ASGIApp, key: str, is_open: Callable[[str], bool]) -> None:
         self._app = app
         self._expected = key.encode()
+        self._is_open = is_open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] != "/healthz":
+        if scope["type"] == "http" and not self._may_anyone(scope["path"]):
             scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
             right = hmac.compare_digest(given.strip().encode("latin-1"), self._expected)
             if scheme.lower() != "bearer" or not right:
@@ -32,6 +34,9 @@ class ApiKey:
                 await render(scope["path"], error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+    def _may_anyone(self, path: str) -> bool:
+        return path == "/healthz" or self._is_open(path)
 
 
 class BodyLimit:

@@ -11,7 +11,7 @@ from app.http.problems import MEDIA_TYPE
 DESCRIPTION = """Post a voice clip, get its emotion, find clips that sound like it.
 
 Errors are `application/problem+json` (RFC 9457). With EMOSEEK_API_KEY set, every route but
-/healthz wants `Authorization: Bearer KEY`.
+/healthz and the page at / wants `Authorization: Bearer KEY`.
 
 Every route that takes filters also takes `meta.KEY=VALUE`, equality on a top-level metadata key
 (a value that is not a string is compared as its JSON). A parameter that such a route does not have

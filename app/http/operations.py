@@ -13,7 +13,14 @@ from app.domain import ClipFilter
 from app.errors import Unavailable
 from app.http.parameters import library_of
 from app.http.problems import responses
-from app.http.schemas import Status, StatusBatching, StatusDatabase, StatusIndex, StatusModel
+from app.http.schemas import (
+    Status,
+    StatusBatching,
+    StatusDatabase,
+    StatusIndex,
+    StatusLimits,
+    StatusModel,
+)
 from app.library import Library
 from app.store import clips, embeddings
 
@@ -77,4 +84,8 @@ def status(request: Request, library: Library = Depends(library_of)) -> Status:
         ),
         database=StatusDatabase(dialect=library.store.dialect, clips=stored),
         requests=request.app.state.tally.figures(),
+        limits=StatusLimits(
+            upload_bytes=library.settings.max_upload_bytes,
+            seconds=library.settings.max_seconds,
+        ),
     )

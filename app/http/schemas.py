@@ -245,6 +245,13 @@ class StatusRequests(BaseModel):
     p95_ms: float | None
 
 
+class StatusLimits(BaseModel):
+    """What a posted file may have."""
+
+    upload_bytes: int = Field(description="EMOSEEK_MAX_UPLOAD_MB.")
+    seconds: float = Field(description="EMOSEEK_MAX_SECONDS, once decoded.")
+
+
 class Status(BaseModel):
     status: str
     version: str
@@ -254,6 +261,7 @@ class Status(BaseModel):
     batching: StatusBatching
     database: StatusDatabase
     requests: StatusRequests
+    limits: StatusLimits
 
 
 def model_view(info: ModelInfo) -> Model:

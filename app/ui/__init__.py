@@ -1,0 +1,1 @@
+"""The web page: files that the browser gets, and that speak the HTTP API from there."""

@@ -1,0 +1,93 @@
+// Questions that must be answered first: is this really to be deleted, what is the key.
+
+import { useEffect, useRef, useState } from "preact/hooks";
+import { askForKeyWith } from "../api.js";
+import { html } from "../html.js";
+import { t } from "../language.js";
+import { store } from "../store.js";
+
+const question = store(null);
+
+function asked(Form, values) {
+  return new Promise((resolve) => {
+    question.set({
+      Form,
+      values,
+      answer(value) {
+        question.set(null);
+        resolve(value);
+      },
+    });
+  });
+}
+
+/** Whether the visitor agrees. `action` is the word on the button that does it. */
+export const confirmed = (title, text, action) =>
+  asked(Confirmation, { title, text, action }).then((value) => value === true);
+
+askForKeyWith((wrong) => asked(KeyForm, { wrong }));
+
+export function Dialogs() {
+  const open = question.use();
+  const dialog = useRef();
+  useEffect(() => {
+    if (open && !dialog.current.open) dialog.current.showModal();
+    if (!open && dialog.current.open) dialog.current.close();
+  }, [open]);
+  return html`<dialog
+    ref=${dialog}
+    aria-labelledby="dialog-title"
+    onCancel=${(event) => {
+      event.preventDefault();
+      open?.answer(null);
+    }}
+  >
+    ${open && html`<${open.Form} ...${open.values} answer=${open.answer} />`}
+  </dialog>`;
+}
+
+function Confirmation({ title, text, action, answer }) {
+  return html`
+    <h2 id="dialog-title">${title}</h2>
+    <p>${text}</p>
+    <p class="buttons">
+      <button autofocus onClick=${() => answer(false)}>${t("action.cancel")}</button>
+      <button class="danger" data-confirm onClick=${() => answer(true)}>${action}</button>
+    </p>
+  `;
+}
+
+function KeyForm({ wrong, answer }) {
+  const [key, setKey] = useState("");
+  const [keep, setKeep] = useState(false);
+  return html`<form
+    data-form="key"
+    onSubmit=${(event) => {
+      event.preventDefault();
+      answer({ key: key.trim(), keep });
+    }}
+  >
+    <h2 id="dialog-title">${t("key.title")}</h2>
+    <p>${t(wrong ? "key.wrong" : "key.text")}</p>
+    <label>
+      ${t("key.label")}
+      <input
+        type="password"
+        autocomplete="current-password"
+        required
+        autofocus
+        pattern="[\\x21-\\x7e]+"
+        value=${key}
+        onInput=${(event) => setKey(event.currentTarget.value)}
+      />
+    </label>
+    <label class="check">
+      <input type="checkbox" checked=${keep} onChange=${(event) => setKeep(event.currentTarget.checked)} />
+      ${t("key.keep")}
+    </label>
+    <p class="buttons">
+      <button type="button" onClick=${() => answer(null)}>${t("action.cancel")}</button>
+      <button class="main">${t("key.use")}</button>
+    </p>
+  </form>`;
+}

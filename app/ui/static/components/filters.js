@@ -1,0 +1,191 @@
+// The filters of the API as a form, and as parameters in the page's address.
+
+import { useEffect, useState } from "preact/hooks";
+import { get } from "../api.js";
+import { LABELS } from "../emotions.js";
+import { html } from "../html.js";
+import { emotionName, number, t } from "../language.js";
+import { Swatch } from "./scores.js";
+import { markOf } from "../emotions.js";
+
+const ONE = ["min_confidence", "customer_id", "call_id", "agent_id", "since", "until"];
+const MANY = ["emotion", "tag"];
+
+/** Filters of an address, as the API takes them: {emotion: [], tag: [], customer_id: …}. */
+export function filtersOf(params) {
+  const filters = {};
+  for (const name of MANY) {
+    const given = params.getAll(name);
+    if (given.length) filters[name] = given;
+  }
+  for (const [name, value] of params) {
+    if (value && (ONE.includes(name) || name.startsWith("meta."))) filters[name] = value;
+  }
+  return filters;
+}
+
+/** The same for a JSON body, where numbers are numbers. */
+export const inBody = (filters) =>
+  filters.min_confidence === undefined
+    ? filters
+    : { ...filters, min_confidence: Number(filters.min_confidence) };
+
+// datetime-local knows no offset: what is typed is the time here.
+const toLocal = (text) => {
+  if (!text) return "";
+  const at = new Date(text);
+  if (Number.isNaN(at.getTime())) return "";
+  return new Date(at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+};
+const fromLocal = (text) => (text ? new Date(text).toISOString() : "");
+
+/**
+ * A form of filters.
+ * `counts` shows how many clips each emotion has under the others; `onChange` gets all filters.
+ */
+export function FilterForm({ filters, onChange, counts = true, period = true }) {
+  const [draft, setDraft] = useState(filters);
+  const [values, setValues] = useState({});
+  const told = JSON.stringify(filters);
+  useEffect(() => setDraft(JSON.parse(told)), [told]);
+
+  // Suggestions, and numbers beside the emotions; without them the form works as well.
+  useEffect(() => {
+    const stop = new AbortController();
+    const { emotion: _, ...others } = JSON.parse(told);
+    const by = counts ? "emotion,customer_id,agent_id,tag" : "customer_id,agent_id,tag";
+    get("/clips/facets", { by, ...(counts ? others : {}) }, { signal: stop.signal })
+      .then(({ facets }) => setValues(facets))
+      .catch(() => {});
+    return () => stop.abort();
+  }, [told, counts]);
+
+  const set = (changes) => setDraft((before) => ({ ...before, ...changes }));
+  const apply = (changes = {}) =>
+    onChange(
+      Object.fromEntries(
+        Object.entries({ ...draft, ...changes }).filter(([, value]) => value?.length > 0),
+      ),
+    );
+  const chosen = draft.emotion ?? [];
+  const counted = Object.fromEntries((values.emotion ?? []).map((one) => [one.value, one.count]));
+  const metadata = Object.entries(draft).filter(([name]) => name.startsWith("meta."));
+
+  const text = (name, facet) => html`<label>
+    ${t(`field.${name}`)}
+    <input
+      name=${name}
+      maxlength="200"
+      list=${facet && `values-${facet}`}
+      value=${draft[name] ?? ""}
+      onInput=${(event) => set({ [name]: event.currentTarget.value })}
+    />
+    ${facet &&
+    html`<datalist id=${`values-${facet}`}>
+      ${(values[facet] ?? []).slice(0, 200).map(({ value }) => value && html`<option value=${value} />`)}
+    </datalist>`}
+  </label>`;
+
+  return html`<form
+    class="filters"
+    aria-label=${t("filters.label")}
+    onSubmit=${(event) => {
+      event.preventDefault();
+      apply();
+    }}
+  >
+    <fieldset class="chips">
+      <legend>${t("field.emotion")}</legend>
+      ${LABELS.map(
+        (label) => html`<label class="chip">
+          <input
+            type="checkbox"
+            name="emotion"
+            value=${label}
+            checked=${chosen.includes(label)}
+            onChange=${(event) => {
+              const rest = chosen.filter((one) => one !== label);
+              const emotion = event.currentTarget.checked ? [...rest, label] : rest;
+              set({ emotion });
+              apply({ emotion });
+            }}
+          />
+          <${Swatch} ...${markOf(label)} />${emotionName(label)}
+          ${counts && counted[label] !== undefined && html`<span class="dim">${number(counted[label])}</span>`}
+        </label>`,
+      )}
+    </fieldset>
+    <details open=${["min_confidence", "call_id", "since", "until", "tag"].some((name) => filters[name]) ||
+    metadata.length > 0 || Boolean(filters.customer_id) || Boolean(filters.agent_id)}>
+      <summary>${t("filters.more")}</summary>
+      <div class="fields">
+        ${text("customer_id", "customer_id")} ${text("agent_id", "agent_id")} ${text("call_id")}
+        <label>
+          ${t("field.tags")}
+          <input
+            name="tag"
+            list="values-tag"
+            placeholder=${t("filters.tags_hint")}
+            value=${(draft.tag ?? []).join(", ")}
+            onChange=${(event) => set({ tag: words(event.currentTarget.value) })}
+          />
+          <datalist id="values-tag">
+            ${(values.tag ?? []).slice(0, 200).map(({ value }) => value && html`<option value=${value} />`)}
+          </datalist>
+        </label>
+        ${period &&
+        ["since", "until"].map(
+          (name) => html`<label>
+            ${t(`field.${name}`)}
+            <input
+              type="datetime-local"
+              name=${name}
+              value=${toLocal(draft[name])}
+              onChange=${(event) => set({ [name]: fromLocal(event.currentTarget.value) })}
+            />
+          </label>`,
+        )}
+        <label>
+          ${t("field.min_confidence")}
+          <input
+            type="number"
+            name="min_confidence"
+            min="0"
+            max="1"
+            step="any"
+            value=${draft.min_confidence ?? ""}
+            onInput=${(event) => set({ min_confidence: event.currentTarget.value })}
+          />
+        </label>
+        <label>
+          ${t("field.metadata")}
+          <input
+            name="meta"
+            placeholder="KEY=VALUE"
+            value=${metadata.map(([name, value]) => `${name.slice(5)}=${value}`).join(", ")}
+            onChange=${(event) =>
+              setDraft((before) => ({
+                ...Object.fromEntries(Object.entries(before).filter(([name]) => !name.startsWith("meta."))),
+                ...metadataOf(event.currentTarget.value),
+              }))}
+          />
+        </label>
+      </div>
+    </details>
+    <p class="buttons">
+      <button class="main">${t("filters.apply")}</button>
+      <button type="button" onClick=${() => onChange({})}>${t("filters.clear")}</button>
+    </p>
+  </form>`;
+}
+
+/** Words that are separated by commas. */
+export const words = (text) => text.split(/[,，]/).map((one) => one.trim()).filter(Boolean);
+
+const metadataOf = (text) =>
+  Object.fromEntries(
+    words(text)
+      .map((pair) => pair.split("="))
+      .filter(([name, ...value]) => name.trim() && value.length)
+      .map(([name, ...value]) => [`meta.${name.trim()}`, value.join("=").trim()]),
+  );
