@@ -6,13 +6,14 @@ import dataclasses
 import time
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from app import __version__
 from app.domain import ClipFilter
-from app.errors import Unavailable
+from app.errors import NotFound, Unavailable
 from app.http.parameters import library_of
 from app.http.problems import responses
+from app.http.reindex import Reindex
 from app.http.schemas import (
     Status,
     StatusBatching,
@@ -50,14 +51,20 @@ def readyz(library: Library = Depends(library_of)) -> Health:
     return Health(status="ready")
 
 
+class ServiceStatus(Status):
+    reindex: Reindex | None = Field(
+        description="The one that is under way, else the last; null before the first."
+    )
+
+
 @router.get("/api/v1/status", responses=responses(), summary="The service's state")
-def status(request: Request, library: Library = Depends(library_of)) -> Status:
+def status(request: Request, library: Library = Depends(library_of)) -> ServiceStatus:
     space = library.spaces.active
     recogniser, index = space.recogniser, space.index
     with library.store.read() as session:
         stored = clips.count(session, ClipFilter())
         expected = embeddings.count_indexable(session, space.model_row)
-    return Status(
+    return ServiceStatus(
         status=index.state,
         version=__version__,
         uptime_seconds=time.monotonic() - request.app.state.started,
@@ -88,4 +95,12 @@ def status(request: Request, library: Library = Depends(library_of)) -> Status:
             upload_bytes=library.settings.max_upload_bytes,
             seconds=library.settings.max_seconds,
         ),
+        reindex=_reindex(library),
     )
+
+
+def _reindex(library: Library) -> Reindex | None:
+    try:
+        return Reindex.model_validate(library.reindexing.latest())
+    except NotFound:
+        return None

@@ -17,6 +17,7 @@ export class ApiError extends Error {
 
 let key = recall("key", "sessionStorage") ?? recall("key");
 let asking = null; // one question for all requests that were refused
+let declined = 0; // times that the visitor gave no key
 let ask = () => Promise.resolve(null);
 
 /** Says who asks the visitor for the key: a function that gives {key, keep}, or null. */
@@ -25,11 +26,15 @@ export function askForKeyWith(question) {
 }
 
 /** A new key, from the visitor. False where there is none. */
-async function wantKey(refused) {
+async function wantKey(refused, declinedBefore) {
   if (key !== refused) return true; // another request has asked meanwhile
+  if (declined > declinedBefore) return false; // likewise, in vain
   asking ??= ask(refused !== null).finally(() => (asking = null));
   const given = await asking;
-  if (given === null) return false;
+  if (given === null) {
+    declined += 1;
+    return false;
+  }
   key = given.key;
   remember("key", key, "sessionStorage");
   remember("key", given.keep ? key : null);
@@ -62,6 +67,7 @@ export function query(values) {
 async function respond(method, path, { params, json, form, headers = {}, signal } = {}) {
   const sent = { ...headers };
   if (json !== undefined) sent["Content-Type"] = "application/json";
+  const declinedBefore = declined;
   for (;;) {
     const used = key;
     if (used !== null) sent.Authorization = `Bearer ${used}`;
@@ -80,7 +86,7 @@ async function respond(method, path, { params, json, form, headers = {}, signal 
     }
     if (response.ok) return response;
     const error = await problemOf(response);
-    if (error.type !== "unauthorised" || !(await wantKey(used))) throw error;
+    if (error.type !== "unauthorised" || !(await wantKey(used, declinedBefore))) throw error;
   }
 }
 

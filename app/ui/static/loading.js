@@ -70,3 +70,6 @@ export function useAction(action) {
   };
   return [run, { ...state, clear: () => setState({ busy: false, error: null }) }];
 }
+
+/** Whether a cluster run or a report is not through yet. */
+export const isUnderWay = ({ state }) => state === "queued" || state === "running";

@@ -122,7 +122,7 @@ function Place({ load, route, status }) {
       <p><button onClick=${() => location.reload()}>${t("action.reload")}</button></p>
     </div>`;
   }
-  return Tab ? html`<${Tab} route=${route} status=${status} />` : html`<p class="dim">${t("loading")}</p>`;
+  return Tab ? html`<${Tab} route=${route} status=${status} />` : html`<p class="dim" aria-busy="true">${t("loading")}</p>`;
 }
 
 chooseLanguage(currentLanguage());

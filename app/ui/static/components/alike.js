@@ -6,7 +6,7 @@ import { html } from "../html.js";
 import { percent, t } from "../language.js";
 import { useAction, useLoad } from "../loading.js";
 import { ClipTable } from "./clip_table.js";
-import { ErrorNote, Loaded, Note, tell } from "./notes.js";
+import { ErrorNote, Loaded, Note, goneOnly, tell } from "./notes.js";
 
 const STEPS = [10, 25, 100];
 
@@ -88,10 +88,4 @@ export function Duplicates({ clipId }) {
           : html`<p class="dim">${t("alike.no_duplicates")}</p>`}
     <//>
   </section>`;
-}
-
-/** For a clip that was deleted since it was told of. */
-export function goneOnly(error) {
-  if (error.status === 404) return null;
-  throw error;
 }

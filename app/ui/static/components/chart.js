@@ -13,6 +13,8 @@ const coloursNow = () => {
   return { text: style.getPropertyValue("--text"), line: style.getPropertyValue("--line") };
 };
 
+const onceEach = (words) => words.map((word, place) => (word === words[place - 1] ? null : word));
+
 /**
  * A chart.
  *
@@ -40,7 +42,10 @@ export function Chart({
 
   useEffect(() => {
     let gone = false;
-    const watch = new ResizeObserver(() => plot.current?.setSize({ width: box.current.clientWidth, height }));
+    const watch = new ResizeObserver(() => {
+      // Once it is taken off the page its box is gone before this is.
+      if (box.current) plot.current?.setSize({ width: box.current.clientWidth, height });
+    });
     const theme = new MutationObserver(() => plot.current?.redraw());
     import("uplot").then(({ default: UPlot }) => {
       if (gone) return;
@@ -54,11 +59,12 @@ export function Chart({
           width: box.current.clientWidth,
           height,
           scales: { x: { time: !seconds }, y: { range } },
-          padding: [10, 0, 0, 0], // as wide as a waveform above it
+          padding: [10, seconds ? 0 : 44, 0, 0], // as wide as a waveform above it; else the last day has room
           legend: { live: true },
           cursor: { drag: { x: false, y: false }, points: { size: 7 } },
           axes: [
-            seconds ? { ...axis, values: (_, ticks) => ticks.map((tick) => xValue(tick)) } : axis,
+            // As the page's language writes it; days are longer than seconds, and several ticks may be of one.
+            { ...axis, space: seconds ? 50 : 120, values: (_, ticks) => onceEach(ticks.map((tick) => xValue(tick))) },
             { ...axis, size: AXIS, values: (_, ticks) => ticks.map((tick) => value(tick)) },
           ],
           series: [

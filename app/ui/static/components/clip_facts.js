@@ -24,7 +24,7 @@ export function ClipFacts({ clip }) {
     [
       "duplicate_of",
       clip.duplicate_of &&
-        html`<a href=${address("clip", clip.duplicate_of)}>${t("clip.name", { id: String(clip.duplicate_of) })}</a>
+        html`<a href=${address("clip", clip.duplicate_of)}>${t("clip.name", { id: String(clip.duplicate_of) })}</a>${" "}
           (${t(`kind.${clip.duplicate_kind}`)})`,
     ],
     [

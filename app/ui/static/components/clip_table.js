@@ -21,10 +21,10 @@ export function ClipTable({ clips, label, more = [] }) {
           ${alike && html`<th scope="col" class="n">${t("field.similarity")}</th>`}
           <th scope="col">${t("field.emotion")}</th>
           <th scope="col">${t("field.customer_id")}</th>
-          <th scope="col">${t("field.agent_id")}</th>
+          <th scope="col" class="wide">${t("field.agent_id")}</th>
           <th scope="col">${t("field.recorded_at")}</th>
           <th scope="col" class="n">${t("field.duration")}</th>
-          <th scope="col">${t("field.tags")}</th>
+          <th scope="col" class="wide">${t("field.tags")}</th>
           ${more.map(({ head }) => html`<th scope="col">${head}</th>`)}
         </tr>
       </thead>
@@ -36,10 +36,10 @@ export function ClipTable({ clips, label, more = [] }) {
             ${alike && html`<td class="n">${fixed(clip.similarity, 3)}</td>`}
             <td><${Emotion} label=${clip.emotion} share=${clip.confidence} /></td>
             <td>${clip.customer_id && html`<a href=${address("customers", clip.customer_id)}>${clip.customer_id}</a>`}</td>
-            <td>${clip.agent_id && html`<a href=${address("agents", clip.agent_id)}>${clip.agent_id}</a>`}</td>
+            <td class="wide">${clip.agent_id && html`<a href=${address("agents", clip.agent_id)}>${clip.agent_id}</a>`}</td>
             <td>${instant(clip.recorded_at ?? clip.stored_at)}</td>
             <td class="n">${duration(clip.duration)}</td>
-            <td>${clip.tags.map((tag) => html`<span class="tag">${tag}</span> `)}</td>
+            <td class="wide">${clip.tags.map((tag) => html`<span class="tag">${tag}</span> `)}</td>
             ${more.map(({ cell }) => html`<td>${cell(clip)}</td>`)}
           </tr>`,
         )}

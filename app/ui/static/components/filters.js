@@ -1,6 +1,6 @@
 // The filters of the API as a form, and as parameters in the page's address.
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useId, useState } from "preact/hooks";
 import { get } from "../api.js";
 import { LABELS } from "../emotions.js";
 import { html } from "../html.js";
@@ -42,8 +42,10 @@ const fromLocal = (text) => (text ? new Date(text).toISOString() : "");
 /**
  * A form of filters.
  * `counts` shows how many clips each emotion has under the others; `onChange` gets all filters.
+ * `within` another form it has no buttons, and every change is told at once.
  */
-export function FilterForm({ filters, onChange, counts = true, period = true }) {
+export function FilterForm({ filters, onChange, counts = true, period = true, within = false }) {
+  const id = useId(); // several may be on the page
   const [draft, setDraft] = useState(filters);
   const [values, setValues] = useState({});
   const told = JSON.stringify(filters);
@@ -52,21 +54,22 @@ export function FilterForm({ filters, onChange, counts = true, period = true }) 
   // Suggestions, and numbers beside the emotions; without them the form works as well.
   useEffect(() => {
     const stop = new AbortController();
-    const { emotion: _, ...others } = JSON.parse(told);
+    const others = { ...JSON.parse(told), emotion: [] };
     const by = counts ? "emotion,customer_id,agent_id,tag" : "customer_id,agent_id,tag";
     get("/clips/facets", { by, ...(counts ? others : {}) }, { signal: stop.signal })
       .then(({ facets }) => setValues(facets))
       .catch(() => {});
     return () => stop.abort();
-  }, [told, counts]);
+  }, [counts && told, counts]);
 
-  const set = (changes) => setDraft((before) => ({ ...before, ...changes }));
-  const apply = (changes = {}) =>
-    onChange(
-      Object.fromEntries(
-        Object.entries({ ...draft, ...changes }).filter(([, value]) => value?.length > 0),
-      ),
-    );
+  const put = (changed) => {
+    setDraft(changed);
+    if (within) tellOf(changed);
+  };
+  const set = (changes) => put({ ...draft, ...changes });
+  const tellOf = (changed) =>
+    onChange(Object.fromEntries(Object.entries(changed).filter(([, value]) => value?.length > 0)));
+  const apply = (changes = {}) => tellOf({ ...draft, ...changes });
   const chosen = draft.emotion ?? [];
   const counted = Object.fromEntries((values.emotion ?? []).map((one) => [one.value, one.count]));
   const metadata = Object.entries(draft).filter(([name]) => name.startsWith("meta."));
@@ -76,18 +79,18 @@ export function FilterForm({ filters, onChange, counts = true, period = true }) 
     <input
       name=${name}
       maxlength="200"
-      list=${facet && `values-${facet}`}
+      list=${facet && `${id}-${facet}`}
       value=${draft[name] ?? ""}
       onInput=${(event) => set({ [name]: event.currentTarget.value })}
     />
     ${facet &&
-    html`<datalist id=${`values-${facet}`}>
+    html`<datalist id=${`${id}-${facet}`}>
       ${(values[facet] ?? []).slice(0, 200).map(({ value }) => value && html`<option value=${value} />`)}
     </datalist>`}
   </label>`;
 
-  return html`<form
-    class="filters"
+  return html`<${within ? "fieldset" : "form"}
+    class=${within ? "" : "filters"}
     aria-label=${t("filters.label")}
     onSubmit=${(event) => {
       event.preventDefault();
@@ -115,7 +118,7 @@ export function FilterForm({ filters, onChange, counts = true, period = true }) 
         </label>`,
       )}
     </fieldset>
-    <details open=${["min_confidence", "call_id", "since", "until", "tag"].some((name) => filters[name]) ||
+    <details open=${within ? undefined : ["min_confidence", "call_id", "since", "until", "tag"].some((name) => filters[name]) ||
     metadata.length > 0 || Boolean(filters.customer_id) || Boolean(filters.agent_id)}>
       <summary>${t("filters.more")}</summary>
       <div class="fields">
@@ -124,12 +127,12 @@ export function FilterForm({ filters, onChange, counts = true, period = true }) 
           ${t("field.tags")}
           <input
             name="tag"
-            list="values-tag"
+            list=${`${id}-tag`}
             placeholder=${t("filters.tags_hint")}
             value=${(draft.tag ?? []).join(", ")}
             onChange=${(event) => set({ tag: words(event.currentTarget.value) })}
           />
-          <datalist id="values-tag">
+          <datalist id=${`${id}-tag`}>
             ${(values.tag ?? []).slice(0, 200).map(({ value }) => value && html`<option value=${value} />`)}
           </datalist>
         </label>
@@ -164,19 +167,20 @@ export function FilterForm({ filters, onChange, counts = true, period = true }) 
             placeholder="KEY=VALUE"
             value=${metadata.map(([name, value]) => `${name.slice(5)}=${value}`).join(", ")}
             onChange=${(event) =>
-              setDraft((before) => ({
-                ...Object.fromEntries(Object.entries(before).filter(([name]) => !name.startsWith("meta."))),
+              put({
+                ...Object.fromEntries(Object.entries(draft).filter(([name]) => !name.startsWith("meta."))),
                 ...metadataOf(event.currentTarget.value),
-              }))}
+              })}
           />
         </label>
       </div>
     </details>
-    <p class="buttons">
+    ${!within &&
+    html`<p class="buttons">
       <button class="main">${t("filters.apply")}</button>
       <button type="button" onClick=${() => onChange({})}>${t("filters.clear")}</button>
-    </p>
-  </form>`;
+    </p>`}
+  <//>`;
 }
 
 /** Words that are separated by commas. */

@@ -49,3 +49,9 @@ export function Loaded({ from, children }) {
   if (from.value === null) return html`<p class="dim" aria-busy="true">${t("loading")}</p>`;
   return children(from.value);
 }
+
+/** For a clip that was deleted since it was told of. */
+export function goneOnly(error) {
+  if (error.status === 404) return null;
+  throw error;
+}

@@ -3,12 +3,11 @@
 import { useState } from "preact/hooks";
 import { get, patch, remove } from "../api.js";
 import { Duplicates, Neighbours } from "../components/alike.js";
-import { ClipFacts, ClipFiles } from "../components/clip_facts.js";
-import { ClipSound } from "../components/clip_sound.js";
+import { ClipBody } from "../components/clip_body.js";
 import { confirmed } from "../components/dialogs.js";
 import { words } from "../components/filters.js";
 import { ErrorNote, Loaded, tell } from "../components/notes.js";
-import { Emotion, ScoreBars } from "../components/scores.js";
+import { Emotion } from "../components/scores.js";
 import { html } from "../html.js";
 import { t } from "../language.js";
 import { useAction, useLoad } from "../loading.js";
@@ -48,11 +47,7 @@ function ClipView({ clip, reload }) {
       </div>
       <${ErrorNote} error=${forgetting.error} />
       ${editing && html`<${Edit} clip=${clip} done=${() => (setEditing(false), reload())} />`}
-      ${clip.has_audio ? html`<${ClipSound} clip=${clip} />` : html`<p class="dim">${t("clip.no_audio")}</p>`}
-      <div class="two">
-        <div><h3>${t("clip.scores")}</h3><${ScoreBars} scores=${clip.scores} /></div>
-        <div><h3>${t("clip.facts")}</h3><${ClipFacts} clip=${clip} /><${ClipFiles} clip=${clip} /></div>
-      </div>
+      <${ClipBody} clip=${clip} />
     </section>
     ${clip.indexed && html`<${Neighbours} clipId=${id} />`}
     <${Duplicates} clipId=${id} />
