@@ -33,7 +33,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(7860, ge=0, le=65535, description="TCP port; 0 takes any free one.")
     api_key: str | None = Field(
-        None, min_length=8, description="Bearer key that every route but /healthz then wants."
+        None,
+        min_length=8,
+        description="Bearer key that every route but /healthz and the page then wants.",
     )
     insecure: bool = Field(
         False, description="Allow a host that is not loopback without an API key."

@@ -38,11 +38,11 @@ class Service:
             self.http.headers["Authorization"] = f"Bearer {key}"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def spawn(self, **environment: str) -> Self:
-        """Start the process; does not wait."""
+    def spawn(self, *, port: int | None = None, **environment: str) -> Self:
+        """Start the process, on any free port unless one is given; does not wait."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+            self.port = port or probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -54,9 +54,9 @@ class Service:
             )
         return self
 
-    def start(self, **environment: str) -> Self:
+    def start(self, *, port: int | None = None, **environment: str) -> Self:
         """Start the process and wait until it is ready."""
-        self.spawn(**environment)
+        self.spawn(port=port, **environment)
         give_up = time.monotonic() + START_SECONDS
         while True:
             assert self.process is not None

@@ -19,10 +19,10 @@ import requests
 from app.domain import LABELS
 from app.http.report_csv import csv_of
 from app.http.report_page import page_of
+from tests.browser import CHROMIUM, needs_chromium
 from tests.service import Service
 
 HOSTILE = "<script>alert(1)</script>\"'&"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 
 
 def content(**changes: Any) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def test_the_table_is_no_formula() -> None:
     assert rows[0]["exemplars"] == "1 2"
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
+@needs_chromium
 def test_a_browser_without_network_shows_the_page_without_an_error(tmp_path: Path) -> None:
     assert CHROMIUM is not None
     page, picture = tmp_path / "report.html", tmp_path / "report.png"

@@ -17,7 +17,7 @@ const TABS = ["recognise", "library", "duplicates", "clusters", "reports", "cust
 const OF = { clip: "library", agents: "customers" }; // places that belong to another's tab
 const THEMES = ["auto", "light", "dark"];
 
-// Each is fetched when it is first looked at.
+// Fetched when first looked at, or when there is nothing else to do.
 const places = {
   recognise: () => import("./tabs/recognise.js"),
   library: () => import("./tabs/library.js"),
@@ -127,3 +127,5 @@ function Place({ load, route, status }) {
 
 chooseLanguage(currentLanguage());
 render(html`<${Page} />`, document.getElementById("app"));
+const idle = window.requestIdleCallback ?? setTimeout; // Safari has none
+idle(() => Object.values(places).forEach((load) => load().catch(() => {}))); // then when it is looked at

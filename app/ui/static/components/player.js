@@ -6,6 +6,7 @@ import { html } from "../html.js";
 import { emotionName, t } from "../language.js";
 import { address } from "../route.js";
 import { store } from "../store.js";
+import { Icon } from "./icon.js";
 import { inWords, tell } from "./notes.js";
 
 const playing = store(null); // {clip, url, paused}
@@ -59,7 +60,7 @@ export function PlayButton({ clip }) {
     aria-label=${t(on ? "player.pause" : "player.play", { id: String(clip.clip_id) })}
     onClick=${() => play(clip)}
   >
-    <span aria-hidden="true">${on ? "⏸" : "▶"}</span>
+    <${Icon} name=${on ? "pause" : "play"} />
   </button>`;
 }
 
@@ -85,6 +86,6 @@ export function NowPlaying() {
       onPause=${() => note(true)}
       onEnded=${() => note(true)}
     ></audio>
-    <button class="quiet" aria-label=${t("player.close")} onClick=${close}>✕</button>
+    <button class="quiet" aria-label=${t("player.close")} onClick=${close}><${Icon} name="close" /></button>
   </aside>`;
 }

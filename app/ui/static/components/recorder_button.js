@@ -4,6 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { html } from "../html.js";
 import { duration, t } from "../language.js";
 import { BYTES_A_SECOND, canRecord, record } from "../recorder.js";
+import { Icon } from "./icon.js";
 import { hush } from "./player.js";
 
 /** onFile(file) gets the recording, which ends by itself at the service's limits. */
@@ -39,7 +40,7 @@ export function RecorderButton({ limits, onFile }) {
 
   return html`
     <button data-action="record" aria-pressed=${String(state.on)} onClick=${state.on ? finish : begin}>
-      <span aria-hidden="true">${state.on ? "■" : "●"}</span> ${t(state.on ? "recognise.record_stop" : "recognise.record")}
+      <${Icon} name=${state.on ? "stop" : "record"} /> ${t(state.on ? "recognise.record_stop" : "recognise.record")}
     </button>
     ${state.on &&
     html`<span class="recording" role="timer">${duration(state.seconds)}</span>

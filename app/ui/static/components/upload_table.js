@@ -6,6 +6,7 @@ import { html } from "../html.js";
 import { bytes, duration, t } from "../language.js";
 import { address } from "../route.js";
 import { again, clear } from "../uploads.js";
+import { Icon } from "./icon.js";
 import { inWords } from "./notes.js";
 import { Emotion } from "./scores.js";
 
@@ -71,7 +72,7 @@ function Row({ upload, shown, show }) {
         html`<button class="small" aria-pressed=${String(shown)} onClick=${() => show(id)}>${t("recognise.show")}</button>`}
         ${state === "failed" && html`<button class="small" onClick=${() => again(id)}>${t("action.retry")}</button>`}
         ${state !== "sending" &&
-        html`<button class="small" aria-label=${t("recognise.remove", { name: file.name })} onClick=${() => clear(id)}>✕</button>`}
+        html`<button class="small" aria-label=${t("recognise.remove", { name: file.name })} onClick=${() => clear(id)}><${Icon} name="close" /></button>`}
       </span>
     </td>
   </tr>`;

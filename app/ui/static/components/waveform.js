@@ -4,6 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { html } from "../html.js";
 import { duration as inTime, t } from "../language.js";
 import { AXIS } from "./chart.js";
+import { Icon } from "./icon.js";
 import { hush } from "./player.js";
 
 const SPEEDS = [0.5, 0.75, 1, 1.25, 1.5, 2];
@@ -96,7 +97,7 @@ export function Waveform({ sound, tellOf, onTime, control }) {
         aria-label=${t(state.playing ? "wave.pause" : "wave.play")}
         onClick=${() => surfer.current.playPause()}
       >
-        <span aria-hidden="true">${state.playing ? "⏸" : "▶"}</span>
+        <${Icon} name=${state.playing ? "pause" : "play"} />
       </button>
       <input
         type="range"

@@ -1,6 +1,6 @@
 // How the service is doing, what is at work in it, and looking after its index.
 
-import { get } from "../api.js";
+import { get, hasKey } from "../api.js";
 import { IndexCare } from "../components/index_care.js";
 import { Jobs } from "../components/jobs.js";
 import { Loaded, Note } from "../components/notes.js";
@@ -18,7 +18,7 @@ export default function StatusTab() {
     <${Jobs} reindex=${found.value?.reindex} reload=${found.reload} every=${SECONDS} />
     <${IndexCare} rebuilds=${found.reload} />
     <p class="dim">
-      <a href="/docs">${t("status.interface")}</a> · ${t("status.readme")}
+      ${hasKey() || html`<a href="/docs">${t("status.interface")}</a> · `}${t("status.readme")}
     </p>
   `;
 }
