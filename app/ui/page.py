@@ -17,7 +17,7 @@ from starlette.types import Scope
 
 FILES: Final = Path(__file__).parent / "static"
 BELOW: Final = "/page"
-INDEX: Final = (FILES / "index.html").read_text("utf-8")
+INDEX: Final = (FILES.parent / "index.html").read_text("utf-8")  # not below: it goes with headers
 
 # Files are asked for anew with each visit and answered 304: an update of the service is seen at
 # once, and no script of before meets one of now.

@@ -186,14 +186,14 @@ def descendants(process: int) -> list[int]:
     return [process, *(found for child in direct for found in descendants(child))]
 
 
-def machine() -> str:
+def machine(bench: str = "bench_index") -> str:
     """The machine and the command, for the lines above a table."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "?")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     version = ".".join(map(str, sys.version_info[:3]))
     return (
-        f"    python -m scripts.bench_index {' '.join(sys.argv[1:])}\n\n"
+        f"    python -m {' '.join([f'scripts.{bench}', *sys.argv[1:]])}\n\n"
         f"{model}, {os.cpu_count()} CPUs, {memory:.0f} GB, Python {version}, "
         f"load {os.getloadavg()[0]:.1f} at the start, {time.strftime('%d %B %Y')}"
     )

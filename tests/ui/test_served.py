@@ -44,6 +44,8 @@ def test_the_page_is_open_and_nothing_else_is(start: Callable[..., Service]) -> 
             "/page/..%2fpage.py",
         ),
         *("/page/%2e%2e/%2e%2e/settings.py", "/page//etc/passwd", "/page/vendor"),
+        # The page itself goes with headers, at / only.
+        *("/page/index.html", "/page/index.html/", "/page/../index.html"),
     ],
 )
 def test_no_other_file_is_given_out(service: Service, path: str) -> None:
@@ -148,7 +150,7 @@ def test_every_refusal_of_the_service_has_words() -> None:
 
 
 def test_scripts_ask_for_nothing_elsewhere_and_make_no_markup_of_text() -> None:
-    for path in (*SCRIPTS, page.FILES / "index.html", page.FILES / "style.css"):
+    for path in (*SCRIPTS, page.FILES.parent / "index.html", page.FILES / "style.css"):
         text = path.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"https?://|url\(|@import", text), path
         assert not re.search(

@@ -14,6 +14,7 @@ TABS = ("recognise", "library", "duplicates", "clusters", "reports", "customers"
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 780}
 AXE = Axe()
+expect.set_options(timeout=20_000)  # ms; two cores may have much to do
 
 
 class Visit:

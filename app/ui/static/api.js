@@ -102,7 +102,13 @@ async function problemOf(response) {
 
 async function answer(...request) {
   const response = await respond(...request);
-  return response.status === 204 ? null : response.json();
+  if (response.status === 204) return null;
+  try {
+    return await response.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError("unreachable"); // it broke off, or something in between has answered
+  }
 }
 
 export const get = (path, params, options) => answer("GET", path, { params, ...options });
@@ -113,7 +119,10 @@ export const send = (path, form, options) => answer("POST", path, { form, ...opt
 
 /** A file of the service. */
 export async function blob(path, params, options) {
-  return (await respond("GET", path, { params, ...options })).blob();
+  const response = await respond("GET", path, { params, ...options });
+  return response.blob().catch((error) => {
+    throw error.name === "AbortError" ? error : new ApiError("unreachable");
+  });
 }
 
 /** Saves a blob as a file of the visitor's. */
@@ -126,14 +135,3 @@ export function save(content, name) {
 }
 
 export const saveFrom = async (path, name) => save(await blob(path), name);
-
-/** All pages of a list, up to `most` entries of `field`. */
-export async function everyPage(path, params, field, most = Infinity) {
-  const found = [];
-  for (let cursor = null; ; ) {
-    const page = await get(path, { ...params, cursor });
-    found.push(...page[field]);
-    cursor = page.next_cursor;
-    if (cursor === null || found.length >= most) return found;
-  }
-}

@@ -12,7 +12,8 @@ const NAMED = 30; // clips in a question
 export const keyOf = (group) => group.clip_ids.join("-");
 export const isOpen = (group) => group.pairs.some((pair) => pair.decision === null);
 export const isDecided = (group) => group.pairs.some((pair) => pair.decision !== null);
-export const canDismiss = (group) => group.clip_ids.length <= MOST_DISMISSED;
+const LISTED = 500; // pairs of a group that the API tells of
+export const canDismiss = ({ clip_ids: ids, pairs }) => ids.length <= MOST_DISMISSED && pairs.length < LISTED;
 
 /** The pairs of a group that an action is about. */
 function pairsFor({ clip_ids: ids, pairs }, action) {
@@ -40,14 +41,31 @@ export async function decide(groups, action) {
   return count;
 }
 
-const others = (group, keeper) => group.clip_ids.filter((id) => id !== keeper);
+/**
+ * The clips that go if one is kept. Where a person has confirmed pairs of the group, those that
+ * confirmed pairs tie to the kept one; nobody has said anything of the rest.
+ */
+function others({ clip_ids: ids, pairs }, keeper) {
+  const confirmedPairs = pairs.filter((pair) => pair.decision === "confirm").map((pair) => pair.clip_ids);
+  if (!confirmedPairs.length) return ids.filter((id) => id !== keeper);
+  const tied = new Set([keeper]);
+  for (let before = 0; before < tied.size; ) {
+    before = tied.size;
+    for (const pair of confirmedPairs) if (pair.some((id) => tied.has(id))) pair.forEach((id) => tied.add(id));
+  }
+  return ids.filter((id) => id !== keeper && tied.has(id));
+}
+
+/** Whether a group may hold recordings of their own; of pairs that were only decided nothing is known. */
+const mayBeRepeats = ({ pairs }) =>
+  pairs.length >= LISTED || pairs.some(({ kind }) => kind === null || kind === "repeat_complaint");
 
 /** Whether the visitor wants all clips but the kept deleted. */
 export function agreed(groups, keeperOf) {
   const gone = groups.flatMap((group) => others(group, keeperOf(group)));
   const text = [
     t("duplicates.delete_text", { ids: named(gone, NAMED), kept: named(groups.map(keeperOf), NAMED) }),
-    groups.some(({ pairs }) => pairs.some((pair) => pair.kind === "repeat_complaint")) && t("duplicates.delete_repeats"),
+    groups.some(mayBeRepeats) && t("duplicates.delete_repeats"),
   ];
   return confirmed(
     t("duplicates.delete_title", { count: gone.length }),
@@ -58,7 +76,7 @@ export function agreed(groups, keeperOf) {
 
 /** Deletes all clips of the groups but the kept, one after the other, until it is stopped. */
 export async function deleteOthers(groups, keeperOf, onProgress, stopped) {
-  const all = groups.reduce((sum, group) => sum + group.clip_ids.length - 1, 0);
+  const all = groups.reduce((sum, group) => sum + others(group, keeperOf(group)).length, 0);
   let [done, deleted, left] = [0, 0, 0];
   try {
     for (const group of groups) {

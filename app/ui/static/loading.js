@@ -5,7 +5,8 @@ import { ApiError } from "./api.js";
 
 /**
  * What `load(signal)` gives, asked for anew when one of `inputs` changes.
- * {value, error, loading, reload}; the value before stays while a new one is on its way.
+ * {value, error, loading, reload, poll}; the value before stays while a new one is on its way.
+ * `poll` reloads unless an answer is awaited: a slow one would else be given up again and again.
  * Where the service is starting it is asked again by itself.
  */
 export function useLoad(load, inputs) {
@@ -13,15 +14,22 @@ export function useLoad(load, inputs) {
   const [turn, setTurn] = useState(0);
   const latest = useRef(load);
   latest.current = load;
+  const awaited = useRef(false);
   useEffect(() => {
     const stop = new AbortController();
     let again;
+    awaited.current = true;
     setState((before) => ({ ...before, loading: true }));
     latest
       .current(stop.signal)
-      .then((value) => setState({ value, error: null, loading: false }))
+      .then((value) => {
+        if (stop.signal.aborted) return;
+        awaited.current = false;
+        setState({ value, error: null, loading: false });
+      })
       .catch((error) => {
-        if (error.name === "AbortError") return;
+        if (error.name === "AbortError" || stop.signal.aborted) return;
+        awaited.current = false;
         setState({ value: null, error, loading: false });
         if (!(error instanceof ApiError)) throw error;
         if (error.retryAfter) again = setTimeout(() => setTurn((n) => n + 1), error.retryAfter * 1000);
@@ -32,7 +40,8 @@ export function useLoad(load, inputs) {
     };
   }, [...inputs, turn]);
   const reload = useCallback(() => setTurn((n) => n + 1), []);
-  return { ...state, reload };
+  const poll = useCallback(() => awaited.current || reload(), []);
+  return { ...state, reload, poll };
 }
 
 /** Calls `work` every `seconds` while `on`, and not while the page is hidden. */

@@ -44,13 +44,16 @@ function Page() {
     remember("theme", theme);
   }, [theme]);
   useEffect(() => {
-    document.title = `${t(`nav.${tab}`)} · Emoseek`;
-  }, [tab, language]);
+    document.title = [route.id, t(`nav.${tab}`), "Emoseek"].filter(Boolean).join(" · ");
+  }, [tab, route.id, language]);
+  useEffect(() => {
+    if (status.error) status.reload(); // there may be a key by now, or the service again
+  }, [place, route.id]);
 
   const first = useRef(true);
   useEffect(() => {
-    // Who reads with a screen reader is taken to what is new.
-    if (!first.current) heading.current?.focus();
+    // Who reads with a screen reader is taken to what is new, but not out of a list of choices.
+    if (!first.current && !document.activeElement?.matches("main select")) heading.current?.focus();
     first.current = false;
   }, [place, route.id]);
 

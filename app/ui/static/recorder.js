@@ -16,9 +16,18 @@ export async function record(onBlock) {
     audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
   });
   const context = new AudioContext();
+  const release = () => {
+    stream.getTracks().forEach((track) => track.stop());
+    return context.close();
+  };
   const blocks = [];
   let samples = 0;
-  await context.audioWorklet.addModule(new URL("./recorder_worklet.js", import.meta.url));
+  try {
+    await context.audioWorklet.addModule(new URL("./recorder_worklet.js", import.meta.url));
+  } catch (error) {
+    await release();
+    throw error;
+  }
   const source = context.createMediaStreamSource(stream);
   const node = new AudioWorkletNode(context, "recorder", { numberOfOutputs: 0 });
   node.port.onmessage = ({ data }) => {
@@ -30,10 +39,9 @@ export async function record(onBlock) {
   source.connect(node);
 
   const end = async () => {
-    stream.getTracks().forEach((track) => track.stop());
     source.disconnect();
     node.port.onmessage = null;
-    await context.close();
+    await release();
   };
   return {
     drop: end,

@@ -8,17 +8,22 @@ const MOST_ZOOM = 400;
 
 /**
  * points: {x, y, kinds}, typed arrays of as many; kinds number the looks. looks: {colour, shape} of
- * each kind. A kind in `hidden` is not drawn and not found.
+ * each kind; names: what is written amid the points of a kind, none of kind 0. A kind in `hidden` is
+ * not drawn and not found.
  */
 export class Scatter {
-  constructor(canvas, points, looks) {
+  constructor(canvas, points, looks, names = []) {
     this.canvas = canvas;
     this.points = points;
     this.looks = looks;
+    this.names = names;
+    this.amid = middles(points, names.length);
+    this.aimed = false; // whether the middle is marked, for the keyboard
     this.hidden = new Set();
     this.chosen = null; // a point that is ringed
-    this.background = "#fff";
-    this.ink = "#000";
+    this.image = null; // pixels of many dots
+    this.background = "#ffffff";
+    this.ink = "#000000";
     this.zoom = 1;
     this.centre = [0, 0];
     this.frame = 0;
@@ -126,7 +131,45 @@ export class Scatter {
     context.fillRect(0, 0, this.canvas.width, this.canvas.height);
     if (inSight.length > MARKS) this.paintDots(context, inSight);
     else this.paintMarks(context, inSight);
+    this.write(context);
     if (this.chosen !== null) this.ring(context, this.chosen);
+    if (this.aimed) this.cross(context);
+  }
+
+  aim(on) {
+    this.aimed = on;
+    this.draw();
+  }
+
+  /** Names of kinds, amid their points. */
+  write(context) {
+    context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    context.font = "600 13px system-ui, sans-serif";
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    context.lineWidth = 4;
+    context.lineJoin = "round";
+    this.amid.forEach((at, kind) => {
+      if (at === null || this.hidden.has(kind)) return;
+      const [left, top] = this.place(...at);
+      context.strokeStyle = this.background;
+      context.strokeText(this.names[kind], left, top);
+      context.fillStyle = this.ink;
+      context.fillText(this.names[kind], left, top);
+    });
+  }
+
+  cross(context) {
+    const [left, top] = [this.width / 2, this.height / 2];
+    context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    context.lineWidth = 2;
+    context.strokeStyle = this.ink;
+    context.beginPath();
+    for (const [x, y] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+      context.moveTo(left + 4 * x, top + 4 * y);
+      context.lineTo(left + 14 * x, top + 14 * y);
+    }
+    context.stroke();
   }
 
   inSight() {
@@ -148,9 +191,11 @@ export class Scatter {
   paintDots(context, inSight) {
     const { width, height } = this.canvas;
     const { x, y, kinds } = this.points;
-    const image = context.getImageData(0, 0, width, height);
-    const pixels = new Uint32Array(image.data.buffer);
-    const colours = this.looks.map(({ colour }) => littleEndian(colour));
+    // Made here and not read from the canvas, which a graphics card would have to give back.
+    if (this.image?.width !== width || this.image.height !== height) this.image = context.createImageData(width, height);
+    const pixels = new Uint32Array(this.image.data.buffer);
+    pixels.fill(pixelOf(this.background));
+    const colours = this.looks.map(({ colour }) => pixelOf(colour));
     const scale = this.scale * this.ratio;
     const side = Math.max(2, Math.round((inSight.length > 40_000 ? 2 : 3) * this.ratio));
     for (const i of inSight) {
@@ -163,7 +208,7 @@ export class Scatter {
         }
       }
     }
-    context.putImageData(image, 0, 0);
+    context.putImageData(this.image, 0, 0);
   }
 
   paintMarks(context, inSight) {
@@ -188,6 +233,11 @@ export class Scatter {
     context.stroke();
   }
 
+  /** The point nearest to the middle of what is in sight. */
+  inMiddle() {
+    return this.near(this.width / 2, this.height / 2, Math.max(this.width, this.height) / 2);
+  }
+
   /** The point nearest to a place, no further than `reach` CSS pixels; null where none is. */
   near(left, top, reach = 12) {
     const { x, y, kinds } = this.points;
@@ -209,8 +259,20 @@ export class Scatter {
   }
 }
 
-/** #rrggbb as a pixel's four bytes. */
-function littleEndian(colour) {
-  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+/** Medians of the places of the first kinds' points; null for kind 0, and where a kind has none. */
+function middles({ x, y, kinds }, count) {
+  const places = Array.from({ length: count }, () => []);
+  kinds.forEach((kind, i) => kind < count && places[kind].push(i));
+  return places.map((own, kind) => {
+    if (!kind || !own.length) return null;
+    return [x, y].map((values) => Float32Array.from(own, (i) => values[i]).sort()[own.length >> 1]);
+  });
+}
+
+/** #rrggbb or rgb(r, g, b) as a pixel's four bytes. */
+function pixelOf(colour) {
+  const [red, green, blue] = colour.startsWith("#")
+    ? [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16))
+    : colour.match(/\d+/g).map(Number);
   return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 }

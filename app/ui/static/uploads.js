@@ -4,7 +4,8 @@ import { ApiError, send } from "./api.js";
 import { store } from "./store.js";
 
 const AT_ONCE = 4; // the service hears them in batches
-const PATIENCE = 3; // seconds, where it asks to come back later and does not say when
+const TRIES = 8; // of one file, where the service is away or lacks something
+const LONGEST = 60; // seconds between two
 
 /** {id, file, state: waiting | sending | done | failed, answer, error}, in the order they came. */
 export const uploads = store([]);
@@ -23,7 +24,7 @@ export function add(files, fields, limits) {
   const added = Array.from(files, (file) => {
     const large = limits && file.size > limits.upload_bytes;
     const error = large ? new ApiError("too-large") : file.size === 0 ? new ApiError("no-audio") : null;
-    return { id: ++last, file, fields, key: newKey(), state: error ? "failed" : "waiting", answer: null, error };
+    return { id: ++last, file, fields, key: newKey(), state: error ? "failed" : "waiting", tries: 0, answer: null, error };
   });
   uploads.set((all) => [...all, ...added]);
   work();
@@ -34,8 +35,13 @@ export function add(files, fields, limits) {
 const newKey = () =>
   Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
-export function again(id) {
-  change(id, { state: "waiting", error: null });
+/** Sends one that failed again, or all of them. */
+export function again(id = null) {
+  uploads.set((all) =>
+    all.map((one) =>
+      one.state === "failed" && (id === null || one.id === id) ? { ...one, state: "waiting", tries: 0, error: null } : one,
+    ),
+  );
   work();
 }
 
@@ -69,23 +75,21 @@ async function recognise(upload) {
     const answer = await send("/emotion/recognize", form, { headers: { "Idempotency-Key": upload.key } });
     change(upload.id, { state: "done", answer });
   } catch (error) {
-    if (error.type === "queue-full" || (error.type === "unavailable" && error.retryAfter)) {
-      comeBack(upload.id, error);
-    } else {
-      change(upload.id, { state: "failed", error });
-    }
+    const full = error.type === "queue-full"; // its turn comes
+    const away = error.type === "unreachable" || error.type === "unavailable";
+    const tries = upload.tries + 1;
+    if (full || (away && tries < TRIES)) comeBack(upload.id, error, tries);
+    else change(upload.id, { state: "failed", error });
   }
 }
 
-function comeBack(id, error) {
-  change(id, { state: "waiting", notBefore: true, error });
-  setTimeout(
-    () => {
-      change(id, { notBefore: false });
-      work();
-    },
-    (error.retryAfter ?? PATIENCE) * 1000,
-  );
+function comeBack(id, error, tries) {
+  const seconds = Math.min(LONGEST, (error.retryAfter ?? 1) * 2 ** (tries - 1));
+  change(id, { state: "waiting", notBefore: true, error: new ApiError(error.type, { ...error, retryAfter: seconds }), tries });
+  setTimeout(() => {
+    change(id, { notBefore: false });
+    work();
+  }, seconds * 1000);
 }
 
 addEventListener("beforeunload", (event) => {

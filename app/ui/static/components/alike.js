@@ -9,6 +9,7 @@ import { ClipTable } from "./clip_table.js";
 import { ErrorNote, Loaded, Note, goneOnly, tell } from "./notes.js";
 
 const STEPS = [10, 25, 100];
+const MOST = 50; // duplicates, each of which is asked for
 
 export function Neighbours({ clipId }) {
   const [k, setK] = useState(STEPS[0]);
@@ -47,9 +48,9 @@ export function Duplicates({ clipId }) {
   const found = useLoad(async (signal) => {
     const { duplicates } = await get(`/clips/${clipId}/duplicates`, {}, { signal });
     const clips = await Promise.all(
-      duplicates.slice(0, 50).map((one) => get(`/clips/${one.clip_id}`, {}, { signal }).catch(goneOnly)),
+      duplicates.slice(0, MOST).map((one) => get(`/clips/${one.clip_id}`, {}, { signal }).catch(goneOnly)),
     );
-    return duplicates.slice(0, 50).flatMap((one, place) => (clips[place] ? [{ ...clips[place], link: one }] : []));
+    return duplicates.slice(0, MOST).flatMap((one, place) => (clips[place] ? [{ ...clips[place], link: one }] : []));
   }, [clipId]);
   const [decide, deciding] = useAction(async (other, action) => {
     await post("/duplicates/decisions", { pairs: [[clipId, other]], action });
@@ -84,7 +85,8 @@ export function Duplicates({ clipId }) {
     <${Loaded} from=${found}>
       ${(clips) =>
         clips.length
-          ? html`<${ClipTable} clips=${clips} label=${t("alike.duplicates")} more=${[link]} />`
+          ? html`<${ClipTable} clips=${clips} label=${t("alike.duplicates")} more=${[link]} />
+              ${clips.length >= MOST && html`<p class="dim">${t("alike.most", { count: MOST })}</p>`}`
           : html`<p class="dim">${t("alike.no_duplicates")}</p>`}
     <//>
   </section>`;

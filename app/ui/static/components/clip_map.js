@@ -4,10 +4,11 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { get } from "../api.js";
 import { LABELS, mark, markOf } from "../emotions.js";
 import { html } from "../html.js";
-import { emotionName, number, t } from "../language.js";
+import { currentLanguage, emotionName, number, t } from "../language.js";
 import { useLoad } from "../loading.js";
 import { address } from "../route.js";
 import { Scatter } from "../scatter.js";
+import { colourNow, onTheme } from "../theme.js";
 import { Loaded } from "./notes.js";
 import { play } from "./player.js";
 import { Swatch } from "./scores.js";
@@ -88,31 +89,28 @@ function Drawn({ points, clusters, by }) {
   const scatter = useRef(null);
   const [near, setNear] = useState(null); // {point, left, top}
   const [hidden, setHidden] = useState(new Set());
-  const [said, setSaid] = useState("");
-  const coloured = useMemo(() => kindsBy(by, points, clusters), [by, points, clusters]);
+  const [told, setTold] = useState(null); // the point that is told of below the map
+  const coloured = useMemo(() => kindsBy(by, points, clusters), [by, points, clusters, currentLanguage()]);
 
   useEffect(() => {
     const { kinds, looks } = coloured;
     const before = scatter.current;
-    const map = new Scatter(canvas.current, { x: points.x, y: points.y, kinds }, looks);
+    const labels = by === "cluster" ? coloured.names.slice(0, IN_LEGEND) : [];
+    const map = new Scatter(canvas.current, { x: points.x, y: points.y, kinds }, looks, labels);
     if (before?.points.x === points.x) Object.assign(map, { zoom: before.zoom, centre: before.centre, chosen: before.chosen });
     scatter.current = map;
     const paper = () => {
-      const style = getComputedStyle(document.documentElement);
-      map.background = style.getPropertyValue("--card");
-      map.ink = style.getPropertyValue("--text");
+      map.background = colourNow("--card");
+      map.ink = colourNow("--text");
       map.draw();
     };
     paper();
     setHidden(new Set());
     const size = new ResizeObserver(() => map.resize());
     size.observe(canvas.current);
-    const theme = new MutationObserver(paper);
-    theme.observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
-    const dark = matchMedia("(prefers-color-scheme: dark)");
-    dark.addEventListener("change", paper);
+    const ofTheme = onTheme(paper);
     const wheel = (event) => {
-      if (!event.ctrlKey && !event.metaKey && document.activeElement !== canvas.current) return; // it scrolls the page
+      if (!event.ctrlKey && !event.metaKey) return; // it scrolls the page
       event.preventDefault();
       map.zoomBy(2 ** (-event.deltaY / 300), event.offsetX, event.offsetY);
     };
@@ -120,8 +118,7 @@ function Drawn({ points, clusters, by }) {
     const drawn = canvas.current;
     return () => {
       size.disconnect();
-      theme.disconnect();
-      dark.removeEventListener("change", paper);
+      ofTheme();
       drawn.removeEventListener("wheel", wheel);
       map.destroy();
     };
@@ -147,9 +144,11 @@ function Drawn({ points, clusters, by }) {
   const choose = (point) => {
     scatter.current.chosen = point;
     scatter.current.draw();
-    setSaid(point === null ? "" : inWords(point));
+    setTold(point);
     if (point !== null) play(clipOf(point));
   };
+  /** Tells of the point nearest to the middle, after a key has moved the map. */
+  const tellOfMiddle = () => setTold(scatter.current.inMiddle());
 
   const drag = usePointers(scatter, choose, setNear);
   const shownKinds = coloured.names
@@ -165,7 +164,9 @@ function Drawn({ points, clusters, by }) {
         aria-label=${t("clusters.map_label", { count: points.ids.length })}
         aria-describedby="map-keys"
         ...${drag}
-        onKeyDown=${(event) => byKey(event, scatter.current, choose)}
+        onFocus=${() => scatter.current.aim(true)}
+        onBlur=${() => scatter.current.aim(false)}
+        onKeyDown=${(event) => byKey(event, scatter.current, choose, tellOfMiddle)}
       ></canvas>
       ${near &&
       html`<div class="hint" style=${{ left: `${Math.min(near.left + 14, canvas.current.clientWidth - 200)}px`, top: `${near.top + 14}px` }}>
@@ -179,7 +180,7 @@ function Drawn({ points, clusters, by }) {
     </div>
     <p class="dim" id="map-keys">${t("clusters.keys")}</p>
     <p role="status" data-part="chosen">
-      ${said && html`${said} · <a href=${address("clip", points.ids[scatter.current.chosen])}>${t("clusters.open_clip")}</a>`}
+      ${told !== null && html`${inWords(told)} · <a href=${address("clip", points.ids[told])}>${t("clusters.open_clip")}</a>`}
     </p>
     <ul class="legend" aria-label=${t("clusters.legend")}>
       ${shownKinds.slice(0, IN_LEGEND).map(
@@ -205,6 +206,7 @@ function usePointers(scatter, choose, setNear) {
   const at = (event) => ({ left: event.offsetX, top: event.offsetY });
   return {
     onPointerDown(event) {
+      if (event.button !== 0) return;
       event.currentTarget.setPointerCapture(event.pointerId);
       down.current.set(event.pointerId, at(event));
       if (down.current.size === 1) moved.current = 0;
@@ -230,7 +232,7 @@ function usePointers(scatter, choose, setNear) {
       }
     },
     onPointerUp(event) {
-      const clicked = down.current.size === 1 && moved.current < 6;
+      const clicked = down.current.size === 1 && down.current.has(event.pointerId) && moved.current < 6;
       down.current.delete(event.pointerId);
       const { left, top } = at(event);
       if (clicked) choose(scatter.current.near(left, top));
@@ -241,7 +243,7 @@ function usePointers(scatter, choose, setNear) {
 }
 
 /** Arrows move the map, + and − zoom, 0 shows it all, Enter plays what is nearest to the middle. */
-function byKey(event, map, choose) {
+function byKey(event, map, choose, tellOfMiddle) {
   const does = {
     ArrowLeft: () => map.pan(STEP, 0),
     ArrowRight: () => map.pan(-STEP, 0),
@@ -251,9 +253,10 @@ function byKey(event, map, choose) {
     "=": () => map.zoomBy(1.4),
     "-": () => map.zoomBy(1 / 1.4),
     0: () => map.reset(),
-    Enter: () => choose(map.near(map.width / 2, map.height / 2, map.width)),
+    Enter: () => choose(map.inMiddle()),
   }[event.key];
   if (!does || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
   does();
+  if (event.key !== "Enter") tellOfMiddle();
 }

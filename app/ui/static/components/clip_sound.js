@@ -31,9 +31,9 @@ export function ClipSound({ clip }) {
   };
 
   return html`<section class="sound" aria-label=${t("sound.label")}>
-    ${sound.error && html`<${ErrorNote} error=${sound.error} retry=${sound.reload} />`}
+    ${sound.error && html`<${ErrorNote} error=${sound.error} retry=${sound.reload} again />`}
     ${sound.value && html`<${Waveform} sound=${sound.value} tellOf=${tellOf} onTime=${setAt} control=${control} />`}
-    ${frames.error && html`<${ErrorNote} error=${frames.error} retry=${frames.reload} />`}
+    ${frames.error && html`<${ErrorNote} error=${frames.error} retry=${frames.reload} again />`}
     ${frames.loading && html`<p class="dim" aria-busy="true">${t("sound.hearing")}</p>`}
     ${heard && heard.segments.length > 1 && html`<${SegmentStrip} segments=${heard.segments} seek=${seek} />`}
     ${heard && html`<${EmotionOverTime} frames=${heard} now=${at} seek=${seek} />`}

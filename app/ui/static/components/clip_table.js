@@ -22,7 +22,7 @@ export function ClipTable({ clips, label, more = [] }) {
           <th scope="col">${t("field.emotion")}</th>
           <th scope="col">${t("field.customer_id")}</th>
           <th scope="col" class="wide">${t("field.agent_id")}</th>
-          <th scope="col">${t("field.recorded_at")}</th>
+          <th scope="col">${t("field.when")}</th>
           <th scope="col" class="n">${t("field.duration")}</th>
           <th scope="col" class="wide">${t("field.tags")}</th>
           ${more.map(({ head }) => html`<th scope="col">${head}</th>`)}

@@ -26,7 +26,7 @@ export function ClusterRun({ run }) {
       <h2>${t("clusters.title", { id: String(run.id) })}</h2>
       <div class="figures">
         <div><b>${number(clusters.length)}</b> ${t("clusters.found")}</div>
-        <div><b>${number(whole.clips)}</b> ${t("clusters.clips")}</div>
+        <div><b>${number(whole.clips)}</b> ${t("clusters.clips_in_all")}</div>
         <div><b>${percent(whole.outlier_share)}</b> ${t("clusters.outliers")}</div>
         ${whole.silhouette !== null && html`<div><b>${fixed(whole.silhouette, 2)}</b> ${t("clusters.silhouette")}</div>`}
       </div>
@@ -106,7 +106,7 @@ function Opened({ run, cluster }) {
           ["clusters.confidence", percent(cluster.mean_confidence)],
           ["clusters.cohesion_name", fixed(cluster.cohesion, 3)],
           ["clusters.radius", fixed(cluster.radius, 3)],
-          ["clusters.weeks", t("clusters.weeks_since", { count: cluster.trend.clips.length, day: day(cluster.trend.first_week) })],
+          ["clusters.weeks", t("clusters.weeks_since", { count: cluster.trend.clips.length, day: day(`${cluster.trend.first_week}T00:00`) })],
         ].map(([name, value]) => html`<div><dt>${t(name)}</dt><dd>${value}</dd></div>`)}
       </dl>
       <div>

@@ -7,18 +7,28 @@ import { t } from "../language.js";
 import { store } from "../store.js";
 
 const question = store(null);
+let turn = Promise.resolve(); // of the questions: one after the other
 
+/** What the visitor answers; null where the question is put away. */
 function asked(Form, values) {
-  return new Promise((resolve) => {
-    question.set({
-      Form,
-      values,
-      answer(value) {
-        question.set(null);
-        resolve(value);
-      },
-    });
-  });
+  const before = document.activeElement;
+  const answered = turn.then(
+    () =>
+      new Promise((resolve) => {
+        question.set({
+          Form,
+          values,
+          answer(value) {
+            question.set(null);
+            resolve(value);
+            // What was pressed is disabled until the action is over, and could not take it before.
+            setTimeout(() => document.activeElement === document.body && before?.focus(), 50);
+          },
+        });
+      }),
+  );
+  turn = answered;
+  return answered;
 }
 
 /** Whether the visitor agrees. `action` is the word on the button that does it. */

@@ -1,14 +1,13 @@
 // The filters of the API as a form, and as parameters in the page's address.
 
-import { useEffect, useId, useState } from "preact/hooks";
+import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { get } from "../api.js";
-import { LABELS } from "../emotions.js";
+import { LABELS, markOf } from "../emotions.js";
 import { html } from "../html.js";
 import { emotionName, number, t } from "../language.js";
 import { Swatch } from "./scores.js";
-import { markOf } from "../emotions.js";
 
-const ONE = ["min_confidence", "customer_id", "call_id", "agent_id", "since", "until"];
+const ONE = ["min_confidence", "customer_id", "call_id", "agent_id", "since", "until", "file_sha256"];
 const MANY = ["emotion", "tag"];
 
 /** Filters of an address, as the API takes them: {emotion: [], tag: [], customer_id: …}. */
@@ -37,7 +36,11 @@ const toLocal = (text) => {
   if (Number.isNaN(at.getTime())) return "";
   return new Date(at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 };
-const fromLocal = (text) => (text ? new Date(text).toISOString() : "");
+const fromLocal = (text) => {
+  const at = new Date(text);
+  return Number.isNaN(at.getTime()) ? "" : at.toISOString();
+};
+export const LAST = "9999-12-31T23:59"; // that such a field takes: five digits of a year are no date
 
 /**
  * A form of filters.
@@ -125,12 +128,12 @@ export function FilterForm({ filters, onChange, counts = true, period = true, wi
         ${text("customer_id", "customer_id")} ${text("agent_id", "agent_id")} ${text("call_id")}
         <label>
           ${t("field.tags")}
-          <input
+          <${ListInput}
             name="tag"
             list=${`${id}-tag`}
             placeholder=${t("filters.tags_hint")}
-            value=${(draft.tag ?? []).join(", ")}
-            onChange=${(event) => set({ tag: words(event.currentTarget.value) })}
+            values=${draft.tag ?? []}
+            onValues=${(tag) => set({ tag })}
           />
           <datalist id=${`${id}-tag`}>
             ${(values.tag ?? []).slice(0, 200).map(({ value }) => value && html`<option value=${value} />`)}
@@ -143,6 +146,7 @@ export function FilterForm({ filters, onChange, counts = true, period = true, wi
             <input
               type="datetime-local"
               name=${name}
+              max=${LAST}
               value=${toLocal(draft[name])}
               onChange=${(event) => set({ [name]: fromLocal(event.currentTarget.value) })}
             />
@@ -162,14 +166,14 @@ export function FilterForm({ filters, onChange, counts = true, period = true, wi
         </label>
         <label>
           ${t("field.metadata")}
-          <input
+          <${ListInput}
             name="meta"
             placeholder="KEY=VALUE"
-            value=${metadata.map(([name, value]) => `${name.slice(5)}=${value}`).join(", ")}
-            onChange=${(event) =>
+            values=${metadata.map(([name, value]) => `${name.slice(5)}=${value}`)}
+            onValues=${(pairs) =>
               put({
                 ...Object.fromEntries(Object.entries(draft).filter(([name]) => !name.startsWith("meta."))),
-                ...metadataOf(event.currentTarget.value),
+                ...metadataOf(pairs),
               })}
           />
         </label>
@@ -183,12 +187,35 @@ export function FilterForm({ filters, onChange, counts = true, period = true, wi
   <//>`;
 }
 
+/** An input of several values. What is typed stays as it is typed, also while the form is rendered. */
+function ListInput({ values, onValues, ...input }) {
+  const written = values.join(", ");
+  const [typed, setTyped] = useState(written);
+  const before = useRef(written);
+  const typing = useRef(false);
+  useEffect(() => {
+    // Changed from elsewhere: by a link, or by what clears the form.
+    if (written !== before.current && !typing.current) setTyped(written);
+    before.current = written;
+    typing.current = false;
+  });
+  return html`<input
+    ...${input}
+    value=${typed}
+    onInput=${(event) => {
+      typing.current = true;
+      setTyped(event.currentTarget.value);
+      onValues(words(event.currentTarget.value));
+    }}
+  />`;
+}
+
 /** Words that are separated by commas. */
 export const words = (text) => text.split(/[,，]/).map((one) => one.trim()).filter(Boolean);
 
-const metadataOf = (text) =>
+const metadataOf = (pairs) =>
   Object.fromEntries(
-    words(text)
+    pairs
       .map((pair) => pair.split("="))
       .filter(([name, ...value]) => name.trim() && value.length)
       .map(([name, ...value]) => [`meta.${name.trim()}`, value.join("=").trim()]),

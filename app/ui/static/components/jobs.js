@@ -15,7 +15,7 @@ export function Jobs({ reindex, reload, every }) {
   // Each by itself, so that what fails leaves the others.
   const kinds = [useLoad(clusterRuns, []), useLoad(reports, []), useLoad(applies, [])];
   const refused = kinds.some((kind) => kind.error?.type === "unauthorised");
-  useEvery(every, !refused, () => kinds.forEach((kind) => kind.reload()));
+  useEvery(every, !refused, () => kinds.forEach((kind) => kind.poll()));
   const jobs = [...(reindex ? [ofReindex(reindex)] : []), ...kinds.flatMap((kind) => kind.value ?? [])];
   const loaded = kinds.some((kind) => kind.value !== null);
   return html`<section class="card" data-part="jobs" aria-labelledby="status-jobs">

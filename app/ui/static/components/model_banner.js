@@ -8,7 +8,7 @@ export function ModelBanner({ status }) {
   if (status.error) {
     // The tab below tells of every other error itself.
     const starting = status.error.type === "unavailable";
-    return starting && html`<${ErrorNote} error=${status.error} />`;
+    return starting && html`<${ErrorNote} error=${status.error} again />`;
   }
   if (!status.value?.model.bundled) return null;
   return html`<aside class="banner" aria-label=${t("model.banner_label")}>

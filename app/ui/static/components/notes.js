@@ -21,19 +21,22 @@ export function Toasts() {
   </div>`;
 }
 
-/** {what, detail, todo} of an error: a sentence, the service's own words, and what to do. */
-export function inWords(error) {
+/**
+ * {what, detail, todo} of an error: a sentence, the service's own words, and what to do.
+ * again: whether the page asks again by itself, where the service has said when.
+ */
+export function inWords(error, again = false) {
   const type = has(`error.${error.type}`) ? error.type : "unknown";
   return {
     what: t(`error.${type}`, { status: error.status }),
     detail: error.detail,
-    todo: t(`todo.${type}`, { seconds: error.retryAfter ?? 5 }),
+    todo: error.retryAfter ? t(again ? "todo.by_itself" : "todo.later", { seconds: error.retryAfter }) : t(`todo.${type}`),
   };
 }
 
-export function ErrorNote({ error, retry }) {
+export function ErrorNote({ error, retry, again }) {
   if (!error) return null;
-  const { what, detail, todo } = inWords(error);
+  const { what, detail, todo } = inWords(error, again);
   return html`<div class="note error" role="alert" data-error=${error.type}>
     <p><strong>${what}</strong> ${todo}</p>
     ${detail && html`<p class="dim">${t("error.said")} <q lang="en">${detail}</q></p>`}
@@ -45,7 +48,7 @@ export const Note = ({ kind = "info", children }) => html`<div class=${`note ${k
 
 /** What `useLoad` gave: the error, that it is loading, or the children of the value. */
 export function Loaded({ from, children }) {
-  if (from.error) return html`<${ErrorNote} error=${from.error} retry=${from.reload} />`;
+  if (from.error) return html`<${ErrorNote} error=${from.error} retry=${from.reload} again />`;
   if (from.value === null) return html`<p class="dim" aria-busy="true">${t("loading")}</p>`;
   return children(from.value);
 }

@@ -5,42 +5,46 @@ import { blob } from "../api.js";
 import { html } from "../html.js";
 import { emotionName, t } from "../language.js";
 import { address } from "../route.js";
+import { beginsToPlay, hush } from "../sounding.js";
 import { store } from "../store.js";
 import { Icon } from "./icon.js";
 import { inWords, tell } from "./notes.js";
 
 const playing = store(null); // {clip, url, paused}
 let audio = null; // the element, once it is there
+const pause = () => audio?.pause();
 
-/** Stops the player, as when a waveform begins to play. */
-export const hush = () => audio?.pause();
+const isOn = (clip) => playing.get()?.clip.clip_id === clip.clip_id;
 
 /** Plays a clip, {clip_id, emotion}; a second call pauses it, a third goes on. */
 export async function play(clip) {
   const now = playing.get();
-  if (now?.clip.clip_id === clip.clip_id && now.url) {
-    if (audio.paused) await audio.play();
-    else audio.pause();
+  if (isOn(clip)) {
+    if (!now.url) return; // it is on its way
+    if (audio.paused) audio.play().catch(() => {});
+    else pause();
     return;
   }
-  if (now?.url) URL.revokeObjectURL(now.url);
+  hush();
+  forget(now);
   playing.set({ clip, url: null, paused: true });
   try {
     // With a request of our own: an element's cannot carry the key.
-    const url = URL.createObjectURL(await blob(`/clips/${clip.clip_id}/audio`));
-    if (playing.get()?.clip.clip_id === clip.clip_id) playing.set({ clip, url, paused: true });
-    else URL.revokeObjectURL(url);
+    const sound = await blob(`/clips/${clip.clip_id}/audio`);
+    if (isOn(clip)) playing.set({ clip, url: URL.createObjectURL(sound), paused: true });
   } catch (error) {
+    if (!isOn(clip)) return; // nobody waits for it any more
     playing.set(null);
     const { what, todo } = inWords(error);
-    tell(`${what} ${todo}`);
+    tell(error.type === "not-found" ? t("player.none", { id: String(clip.clip_id) }) : `${what} ${todo}`);
   }
 }
 
-export function close() {
-  const now = playing.get();
-  audio?.pause();
-  if (now?.url) URL.revokeObjectURL(now.url);
+const forget = (was) => was?.url && URL.revokeObjectURL(was.url);
+
+function close() {
+  pause();
+  forget(playing.get());
   playing.set(null);
 }
 
@@ -82,9 +86,10 @@ export function NowPlaying() {
     <audio
       ref=${element}
       controls
-      onPlay=${() => note(false)}
+      onPlay=${() => (beginsToPlay(pause), note(false))}
       onPause=${() => note(true)}
       onEnded=${() => note(true)}
+      onError=${() => now.url && tell(t("player.broken"))}
     ></audio>
     <button class="quiet" aria-label=${t("player.close")} onClick=${close}><${Icon} name="close" /></button>
   </aside>`;

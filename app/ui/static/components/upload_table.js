@@ -20,6 +20,7 @@ export function UploadTable({ uploads, shown, show }) {
         <button data-download="csv" disabled=${!through} onClick=${() => save(csv(uploads), "emotions.csv")}>
           ${t("recognise.table")}
         </button>
+        ${failed > 1 && html`<button onClick=${() => again()}>${t("recognise.all_again")}</button>`}
         <button disabled=${!through} onClick=${() => clear()}>${t("recognise.clear")}</button>
       </span>
     </div>
@@ -51,7 +52,7 @@ export function UploadTable({ uploads, shown, show }) {
 
 function Row({ upload, shown, show }) {
   const { id, file, state, answer, error } = upload;
-  const words = error && inWords(error);
+  const words = error && inWords(error, state === "waiting");
   return html`<tr data-upload=${file.name} data-state=${state} aria-current=${shown ? "true" : undefined}>
     <th scope="row">${file.name} <span class="dim">${bytes(file.size)}</span></th>
     <td>

@@ -3,20 +3,18 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { html } from "../html.js";
 import { duration as inTime, t } from "../language.js";
+import { beginsToPlay } from "../sounding.js";
+import { colourNow, onTheme } from "../theme.js";
 import { AXIS } from "./chart.js";
 import { Icon } from "./icon.js";
-import { hush } from "./player.js";
 
 const SPEEDS = [0.5, 0.75, 1, 1.25, 1.5, 2];
 
-const look = () => {
-  const style = getComputedStyle(document.documentElement);
-  return {
-    waveColor: style.getPropertyValue("--wave"),
-    progressColor: style.getPropertyValue("--accent"),
-    cursorColor: style.getPropertyValue("--text"),
-  };
-};
+const look = () => ({
+  waveColor: colourNow("--wave"),
+  progressColor: colourNow("--accent"),
+  cursorColor: colourNow("--text"),
+});
 
 /**
  * sound: a Blob. tellOf(seconds): what is shown of the place that is pointed at. onTime(seconds)
@@ -33,7 +31,8 @@ export function Waveform({ sound, tellOf, onTime, control }) {
 
   useEffect(() => {
     let gone = false;
-    const theme = new MutationObserver(() => surfer.current?.setOptions(look()));
+    const change = (changes) => setState((before) => ({ ...before, ...changes }));
+    const ofTheme = onTheme(() => surfer.current?.setOptions(look()));
     import("wavesurfer").then(({ default: WaveSurfer }) => {
       if (gone) return;
       const wave = WaveSurfer.create({
@@ -47,7 +46,7 @@ export function Waveform({ sound, tellOf, onTime, control }) {
         hideScrollbar: true,
         ...look(),
       });
-      const change = (changes) => setState((before) => ({ ...before, ...changes }));
+      const pause = () => wave.pause();
       const at = (seconds) => {
         change({ at: seconds });
         told.current?.(seconds);
@@ -55,17 +54,16 @@ export function Waveform({ sound, tellOf, onTime, control }) {
       surfer.current = wave;
       wave.on("ready", (length) => change({ length }));
       wave.on("timeupdate", at);
-      wave.on("play", () => (hush(), change({ playing: true })));
+      wave.on("play", () => (beginsToPlay(pause), change({ playing: true })));
       wave.on("pause", () => change({ playing: false }));
       wave.on("finish", () => change({ playing: false }));
       wave.on("error", () => change({ failed: true }));
       wave.loadBlob(sound).catch(() => change({ failed: true }));
       if (control) control.current = { seek: (seconds) => wave.setTime(seconds) };
-      theme.observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
-    });
+    }, () => change({ failed: true }));
     return () => {
       gone = true;
-      theme.disconnect();
+      ofTheme();
       surfer.current?.destroy();
       surfer.current = null;
       if (control) control.current = null;

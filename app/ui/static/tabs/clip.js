@@ -1,7 +1,7 @@
 // One clip: its sound, scores, facts, neighbours and duplicates.
 
 import { useState } from "preact/hooks";
-import { get, patch, remove } from "../api.js";
+import { ApiError, get, patch, remove } from "../api.js";
 import { Duplicates, Neighbours } from "../components/alike.js";
 import { ClipBody } from "../components/clip_body.js";
 import { confirmed } from "../components/dialogs.js";
@@ -14,12 +14,16 @@ import { useAction, useLoad } from "../loading.js";
 import { address, go } from "../route.js";
 
 export default function ClipTab({ route }) {
-  const id = route.id ?? "";
-  const clip = useLoad((signal) => get(`/clips/${encodeURIComponent(id)}`, {}, { signal }), [id]);
+  const known = /^\d+$/.test(route.id ?? "");
   return html`
     <p><a href=${address("library")}>← ${t("nav.library")}</a></p>
-    <${Loaded} from=${clip}>${(found) => html`<${ClipView} key=${id} clip=${found} reload=${clip.reload} />`}<//>
+    ${known ? html`<${Clip} key=${route.id} id=${route.id} />` : html`<${ErrorNote} error=${new ApiError("not-found")} />`}
   `;
+}
+
+function Clip({ id }) {
+  const clip = useLoad((signal) => get(`/clips/${id}`, {}, { signal }), []);
+  return html`<${Loaded} from=${clip}>${(found) => html`<${ClipView} clip=${found} reload=${clip.reload} />`}<//>`;
 }
 
 function ClipView({ clip, reload }) {
@@ -54,17 +58,26 @@ function ClipView({ clip, reload }) {
   `;
 }
 
+/** The fields as they are in the form at first. */
+const shown = (clip) => ({
+  customer_id: clip.customer_id ?? "",
+  agent_id: clip.agent_id ?? "",
+  call_id: clip.call_id ?? "",
+  tags: clip.tags.join(", "),
+});
+
 function Edit({ clip, done }) {
   const [save, saving] = useAction(async (form) => {
-    const given = new FormData(form);
-    const said = (name) => given.get(name).trim() || null;
-    await patch(`/clips/${clip.clip_id}`, {
-      customer_id: said("customer_id"),
-      agent_id: said("agent_id"),
-      call_id: said("call_id"),
-      tags: words(given.get("tags")),
-    });
-    tell(t("clip.changed"));
+    const changes = {};
+    // Only what was changed here: a tag may hold a comma, and others may change the clip, too.
+    for (const [name, text] of new FormData(form)) {
+      if (text === shown(clip)[name]) continue;
+      changes[name] = name === "tags" ? words(text) : text.trim() || null;
+    }
+    if (Object.keys(changes).length) {
+      await patch(`/clips/${clip.clip_id}`, changes);
+      tell(t("clip.changed"));
+    }
     done();
   });
   return html`<form
@@ -75,9 +88,9 @@ function Edit({ clip, done }) {
     }}
   >
     ${["customer_id", "agent_id", "call_id"].map(
-      (name) => html`<label>${t(`field.${name}`)}<input name=${name} maxlength="200" defaultValue=${clip[name] ?? ""} /></label>`,
+      (name) => html`<label>${t(`field.${name}`)}<input name=${name} maxlength="200" defaultValue=${shown(clip)[name]} /></label>`,
     )}
-    <label>${t("field.tags")}<input name="tags" defaultValue=${clip.tags.join(", ")} /></label>
+    <label>${t("field.tags")}<input name="tags" defaultValue=${shown(clip).tags} /></label>
     <p class="buttons"><button class="main" disabled=${saving.busy}>${t("action.save")}</button></p>
     <${ErrorNote} error=${saving.error} />
   </form>`;

@@ -75,7 +75,7 @@ function Begin({ runs, begun, open }) {
         </select>
       </label>
       ${algorithm === "kmeans" &&
-      html`<label>${t("clusters.n_clusters")}<input name="n_clusters" type="number" min="2" max="1000" placeholder=${t("clusters.chosen")} /></label>`}
+      html`<label>${t("clusters.n_clusters")}<input name="n_clusters" type="number" min="2" max="200" placeholder=${t("clusters.chosen")} /></label>`}
       <label>${t("clusters.seed")}<input name="seed" type="number" min="0" max="2147483647" defaultValue="0" /></label>
       <label>
         ${t("clusters.previous")}
@@ -96,7 +96,7 @@ function Begin({ runs, begun, open }) {
 
 function Run({ id, changed }) {
   const run = useLoad((signal) => get(`/clusters/${encodeURIComponent(id)}`, {}, { signal }), [id]);
-  useEvery(1, run.value !== null && isUnderWay(run.value), run.reload);
+  useEvery(1, run.value !== null && isUnderWay(run.value), run.poll);
   const [forget, forgetting] = useAction(async () => {
     const agreed = await confirmed(t("clusters.delete_title", { id }), t("clusters.delete_text"), t("action.delete"));
     if (!agreed) return;

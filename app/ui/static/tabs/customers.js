@@ -38,7 +38,7 @@ function People({ kind, params }) {
     (signal) => get(`/${kind}`, { sort, flagged, limit: PAGE, cursor }, { signal }),
     [told, cursor],
   );
-  useEvery(5, page.value?.up_to_date === false, page.reload);
+  useEvery(5, page.value?.up_to_date === false, page.poll);
   const look = (changes) => {
     const next = { sort, flagged, ...changes };
     go(kind, null, { sort: next.sort === SORTS[0] ? null : next.sort, flagged: next.flagged || null });

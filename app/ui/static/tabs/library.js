@@ -4,6 +4,7 @@ import { useState } from "preact/hooks";
 import { get, remove } from "../api.js";
 import { ClipTable } from "../components/clip_table.js";
 import { confirmed } from "../components/dialogs.js";
+import { filtersInWords } from "../components/filter_words.js";
 import { FilterForm, filtersOf } from "../components/filters.js";
 import { ErrorNote, Loaded, tell } from "../components/notes.js";
 import { html } from "../html.js";
@@ -25,9 +26,9 @@ export default function Library({ route }) {
   );
   const count = useLoad((signal) => get("/clips/count", filters, { signal }), [told]);
   const [forget, forgetting] = useAction(async () => {
-    const many = count.value.count;
-    const agreed = await confirmed(t("library.delete_title"), t("library.delete_text", { count: many }), t("action.delete"));
-    if (!agreed) return;
+    const { count: many } = await get("/clips/count", filters); // now, and of these filters
+    const text = t("library.delete_text", { count: many, filters: filtersInWords(filters) });
+    if (!(await confirmed(t("library.delete_title"), text, t("action.delete")))) return;
     const { deleted } = await remove("/clips", filters);
     tell(t("library.deleted", { count: deleted }));
     page.reload();
@@ -44,7 +45,7 @@ export default function Library({ route }) {
     <section id="clips" class="card" aria-labelledby="clips-count">
       <div class="row spread">
         <h2 id="clips-count" data-count=${count.value?.count}>
-          ${count.value ? t("library.count", { count: count.value.count }) : "…"}
+          ${count.value && !count.loading ? t("library.count", { count: count.value.count }) : "…"}
         </h2>
         ${filtered && count.value?.count > 0 &&
         html`<button class="danger" disabled=${forgetting.busy} onClick=${forget}>${t("library.delete_all")}</button>`}

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { get } from "../api.js";
 import { Duplicates, Neighbours } from "../components/alike.js";
 import { ClipBody } from "../components/clip_body.js";
-import { words } from "../components/filters.js";
+import { LAST, words } from "../components/filters.js";
 import { Loaded, Note } from "../components/notes.js";
 import { RecorderButton } from "../components/recorder_button.js";
 import { Emotion } from "../components/scores.js";
@@ -29,6 +29,11 @@ export default function Recognise({ status }) {
 
   const take = (files) => {
     if (!files.length) return;
+    if (!form.current.checkValidity()) {
+      form.current.closest("details").open = true;
+      form.current.reportValidity(); // a date that is half typed would be no date
+      return;
+    }
     const ids = add(files, fieldsOf(form.current), limits);
     chosen.set(ids[0]);
   };
@@ -90,23 +95,31 @@ function Drop({ limits, take }) {
   </section>`;
 }
 
+let remembered = { index: "on" }; // what was typed, for when the visitor comes back to this tab
+
 /** What is said of the files: kept with each that is sent from now on. */
 function Said({ form }) {
-  return html`<details class="card">
+  const [before] = useState(remembered);
+  return html`<details class="card" open=${Object.values(before).filter(Boolean).length > 2}>
     <summary>${t("recognise.said")}</summary>
-    <form ref=${form} class="fields" onSubmit=${(event) => event.preventDefault()}>
+    <form
+      ref=${form}
+      class="fields"
+      onSubmit=${(event) => event.preventDefault()}
+      onInput=${(event) => (remembered = Object.fromEntries(new FormData(event.currentTarget)))}
+    >
       ${["customer_id", "agent_id", "call_id"].map(
-        (name) => html`<label>${t(`field.${name}`)}<input name=${name} maxlength="200" /></label>`,
+        (name) => html`<label>${t(`field.${name}`)}<input name=${name} maxlength="200" defaultValue=${before[name]} /></label>`,
       )}
-      <label>${t("field.recorded_at")}<input type="datetime-local" name="recorded_at" /></label>
-      <label>${t("field.tags")}<input name="tags" placeholder=${t("recognise.tags_hint")} /></label>
+      <label>${t("field.recorded_at")}<input type="datetime-local" name="recorded_at" max=${LAST} defaultValue=${before.recorded_at} /></label>
+      <label>${t("field.tags")}<input name="tags" placeholder=${t("recognise.tags_hint")} defaultValue=${before.tags} /></label>
       <label>
         ${t("field.channel")}
         <select name="channel">
-          ${CHANNELS.map((name) => html`<option value=${name}>${t(`channel.${name}`)}</option>`)}
+          ${CHANNELS.map((name) => html`<option value=${name} selected=${name === before.channel}>${t(`channel.${name}`)}</option>`)}
         </select>
       </label>
-      <label class="check"><input type="checkbox" name="index" defaultChecked />${t("recognise.index")}</label>
+      <label class="check"><input type="checkbox" name="index" defaultChecked=${Boolean(before.index)} />${t("recognise.index")}</label>
     </form>
   </details>`;
 }

@@ -6,7 +6,7 @@ import { Chart } from "../components/chart.js";
 import { confirmed } from "../components/dialogs.js";
 import { ErrorNote, Loaded, Note, tell } from "../components/notes.js";
 import { PlayButton } from "../components/player.js";
-import { FilterTags, periodInWords } from "../components/report_words.js";
+import { FilterTags, periodInWords } from "../components/filter_words.js";
 import { EmotionMix, Swatch } from "../components/scores.js";
 import { mark } from "../emotions.js";
 import { html } from "../html.js";
@@ -20,7 +20,7 @@ const WEEK = 7 * 86_400_000;
 
 export default function ReportTab({ id }) {
   const report = useLoad((signal) => get(`/reports/${encodeURIComponent(id)}`, {}, { signal }), [id]);
-  useEvery(2, report.value !== null && isUnderWay(report.value), report.reload);
+  useEvery(2, report.value !== null && isUnderWay(report.value), report.poll);
   return html`
     <p><a href=${address("reports")}>← ${t("nav.reports")}</a></p>
     <${Loaded} from=${report}>

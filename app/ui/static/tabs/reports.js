@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { get, post, remove } from "../api.js";
 import { confirmed } from "../components/dialogs.js";
 import { ErrorNote, Loaded, Note, tell } from "../components/notes.js";
-import { FilterTags, periodInWords } from "../components/report_words.js";
+import { FilterTags, periodInWords } from "../components/filter_words.js";
 import { html } from "../html.js";
 import { instant, t } from "../language.js";
 import { isUnderWay, useAction, useEvery, useLoad } from "../loading.js";
@@ -25,7 +25,7 @@ function Overview() {
   const [before, setBefore] = useState([]); // cursors of the pages up to this one
   const cursor = before.at(-1) ?? null;
   const page = useLoad((signal) => get("/reports", { limit: PAGE, cursor }, { signal }), [cursor]);
-  useEvery(2, page.value?.reports.some(isUnderWay) ?? false, page.reload);
+  useEvery(2, page.value?.reports.some(isUnderWay) ?? false, page.poll);
   const followed = page.value?.reports.find((one) => one.id === asked);
   const begun = ({ id }) => {
     setAsked(id);

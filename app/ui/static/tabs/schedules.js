@@ -4,7 +4,7 @@ import { useId, useState } from "preact/hooks";
 import { get, patch, post, remove } from "../api.js";
 import { confirmed } from "../components/dialogs.js";
 import { ErrorNote, Loaded, tell } from "../components/notes.js";
-import { FilterTags } from "../components/report_words.js";
+import { FilterTags } from "../components/filter_words.js";
 import { DAYS_OF_MONTH, RHYTHMS, WEEKDAYS, cronInWords, cronOf, weekdayName } from "../cron.js";
 import { html } from "../html.js";
 import { instant, t } from "../language.js";

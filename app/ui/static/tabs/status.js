@@ -12,7 +12,7 @@ const SECONDS = 5; // between two looks
 
 export default function StatusTab() {
   const found = useLoad((signal) => get("/status", {}, { signal }), []);
-  useEvery(SECONDS, found.error?.type !== "unauthorised", found.reload); // else it would ask for the key each time
+  useEvery(SECONDS, found.error?.type !== "unauthorised", found.poll); // else it would ask for the key each time
   return html`
     <${Loaded} from=${found}>${(status) => html`<${Figures} status=${status} />`}<//>
     <${Jobs} reindex=${found.value?.reindex} reload=${found.reload} every=${SECONDS} />

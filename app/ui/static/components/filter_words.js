@@ -1,4 +1,4 @@
-// What a report is of, in words.
+// Filters in words.
 
 import { html } from "../html.js";
 import { emotionName, instant, number, t } from "../language.js";
@@ -16,6 +16,12 @@ export function FilterTags({ filters }) {
     .filter(([name]) => name !== "since" && name !== "until")
     .flatMap(([name, value]) => [value].flat().map((one) => filterInWords(name, one)));
   return told.map((words) => html`<span class="tag">${words}</span> `);
+}
+
+/** All filters as one text, as for a question. */
+export function filtersInWords({ since, until, ...others }) {
+  const told = Object.entries(others).flatMap(([name, value]) => [value].flat().map((one) => filterInWords(name, one)));
+  return [...told, ...(since || until ? [periodInWords({ since, until })] : [])].join("; ");
 }
 
 function filterInWords(name, value) {
