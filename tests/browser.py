@@ -7,20 +7,15 @@ from typing import Final
 
 import pytest
 
-CHROMIUM: Final = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+from scripts.page_benchmark import browser
+
+CHROMIUM: Final = next(filter(None, map(shutil.which, browser.PROGRAMS)), None)
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
 
-# Nothing is looked up or updated elsewhere, and there is a microphone that hums.
+# And a microphone that hums, which nobody is asked for.
 ARGUMENTS: Final = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--autoplay-policy=no-user-gesture-required",
+    *browser.ARGUMENTS,
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 ]

@@ -12,6 +12,7 @@ from typing import Self
 from playwright.sync_api import Browser, sync_playwright
 
 PROBE = (Path(__file__).parent / "probe.js").read_text("utf-8")
+PROGRAMS = ("chromium", "chromium-browser")
 WINDOW = {"width": 1280, "height": 900}
 # Nothing is looked up or updated elsewhere.
 ARGUMENTS = (
@@ -34,7 +35,7 @@ def chromium() -> Iterator[Browser]:
     Raises:
         SystemExit: there is none.
     """
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    found = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if found is None:
         raise SystemExit("there is no chromium")
     with sync_playwright() as playwright:

@@ -12,6 +12,8 @@ import pytest
 import requests
 
 from app import errors
+from app.domain import LABELS
+from app.http import report_plots
 from app.ui import page
 from tests.service import Service
 
@@ -135,6 +137,18 @@ def test_every_key_that_is_used_has_words() -> None:
     }
     assert len(used) > 150
     assert not [one for one in used if one[1] not in keys]
+
+
+def test_marks_of_emotions_are_those_of_reports() -> None:
+    text = (page.FILES / "emotions.js").read_text("utf-8")
+
+    def listed(name: str) -> list[str]:
+        start = text.index(f"export const {name} = [")
+        return re.findall(r'"([^"]+)"', text[start : text.index("];", start)])
+
+    assert listed("LABELS") == list(LABELS)
+    assert listed("COLOURS") == [colour.lower() for colour in report_plots.COLOURS]
+    assert listed("SHAPES") == list(report_plots.SHAPES)
 
 
 def kinds(error: type[errors.EmoseekError]) -> set[str]:
