@@ -426,8 +426,11 @@ def test_the_colours_can_be_chosen(visit: Begin) -> None:
         paper = "getComputedStyle(document.body).backgroundColor"
         light = page.evaluate(paper)
         page.select_option("[data-choice=theme]", "dark")
+        expect(page.locator("html[data-theme=dark]")).to_have_count(1)
         assert page.evaluate(paper) != light
         page.reload()
+        expect(page.locator("html[data-theme=dark]")).to_have_count(1)
         assert page.evaluate(paper) != light
         page.select_option("[data-choice=theme]", "auto")
+        expect(page.locator("html[data-theme=auto]")).to_have_count(1)
         assert page.evaluate(paper) == light

@@ -48,7 +48,7 @@ export function Chart({
     const ofTheme = onTheme(() => plot.current?.redraw());
     import("uplot").then(
       ({ default: UPlot }) => {
-        if (gone) return;
+        if (gone || !box.current) return; // off the page, whose boxes go before this is told
         const axis = {
           stroke: () => colourNow("--text"),
           grid: { stroke: () => colourNow("--line"), width: 1 },

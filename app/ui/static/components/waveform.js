@@ -34,7 +34,7 @@ export function Waveform({ sound, tellOf, onTime, control }) {
     const change = (changes) => setState((before) => ({ ...before, ...changes }));
     const ofTheme = onTheme(() => surfer.current?.setOptions(look()));
     import("wavesurfer").then(({ default: WaveSurfer }) => {
-      if (gone) return;
+      if (gone || !box.current) return; // off the page, whose boxes go before this is told
       const wave = WaveSurfer.create({
         container: box.current,
         height: 96,
