@@ -286,6 +286,7 @@ def test_a_run_with_other_settings(visit: Begin) -> None:
         expect(page.locator("[data-cluster]")).to_have_count(3)
         expect(page.locator("[data-part=events]")).to_be_visible()
         run_id = int(page.url.rpartition("/")[2])
+        expect(page.locator(f"[data-choice=run] option[value='{run_id}']")).to_contain_text("done")
         page.click("text=Delete this run")
         page.click("dialog [data-confirm]")
         expect(page.locator(f"[data-choice=run] option[value='{run_id}']")).to_have_count(0)

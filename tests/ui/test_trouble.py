@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,25 @@ def test_a_service_that_goes_away_and_comes_back(
     page.reload()
     expect(page.locator("[data-clip='1']")).to_be_visible(timeout=30_000)
     expect(page.locator("main [role=alert]")).to_have_count(0)
+    at.context.close()
+
+
+def test_a_service_that_is_killed_loses_nothing_and_stores_nothing_twice(
+    browser: Browser, start: Callable[..., Service], audio: Path
+) -> None:
+    service = start()
+    at = Visit(browser, service)  # not left as usual: a request that nobody answers is noted
+    page = at.open("#/recognise")
+    page.set_input_files("input[type=file]", [audio / "calm_voice_a.flac"] * 60)
+    expect(page.locator("[data-state=done]").nth(9)).to_be_attached()
+    service.stop(signal.SIGKILL)
+    assert page.locator("[data-state=done]").count() < 60
+    service.start(port=service.port)
+    expect(page.locator("[data-state=done]")).to_have_count(60, timeout=60_000)
+    assert service.get("/clips/count").json() == {"count": 60}
+    told = page.locator("[data-upload] td:nth-child(4) a").all_inner_texts()
+    stored = service.get("/clips", limit=100).json()["clips"]
+    assert sorted(map(int, told)) == sorted(clip["clip_id"] for clip in stored)
     at.context.close()
 
 

@@ -36,6 +36,7 @@ export function ClusterRun({ run }) {
     ${whole.on_map > 0 && html`<${ClipMap} runId=${run.id} clusters=${clusters} />`}
     <section aria-labelledby="clusters-title">
       <h2 id="clusters-title">${t("clusters.all")}</h2>
+      ${clusters.length === 0 && html`<p class="card">${t("clusters.none")}</p>`}
       <div class="cards">
         ${shown.map(
           (one) => html`<${Card}

@@ -276,6 +276,7 @@ export default {
     legend: "Legend: press to hide or show",
     legend_more: "and {count} more",
     all: "Groups",
+    none: "No clips are alike enough to make a group. Take more clips, or k-means, which puts every clip into one.",
     size: { one: "{count} clip, {share} of all", other: "{count} clips, {share} of all" },
     cohesion: "closeness {value}",
     slope: "{value} clips a week, each week",

@@ -259,6 +259,7 @@ export default {
     legend: "图例：按下可隐藏或显示",
     legend_more: "另有 {count} 个",
     all: "各组",
+    none: "没有足够相似、可归为一组的录音。请增加录音，或改用 k-means（每条录音都会归入一组）。",
     size: "{count} 条录音，占 {share}",
     cohesion: "紧密度 {value}",
     slope: "每周变化 {value} 条",

@@ -1,6 +1,6 @@
 // Groups of clips that are alike: runs, how far they are, and what they found.
 
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { get, post, remove } from "../api.js";
 import { ClusterRun } from "../components/cluster_run.js";
 import { confirmed } from "../components/dialogs.js";
@@ -96,7 +96,13 @@ function Begin({ runs, begun, open }) {
 
 function Run({ id, changed }) {
   const run = useLoad((signal) => get(`/clusters/${encodeURIComponent(id)}`, {}, { signal }), [id]);
-  useEvery(1, run.value !== null && isUnderWay(run.value), run.poll);
+  const underWay = run.value !== null && isUnderWay(run.value);
+  useEvery(1, underWay, run.poll);
+  const was = useRef(false);
+  useEffect(() => {
+    if (was.current && !underWay) changed(); // the list of runs says so, too
+    was.current = underWay;
+  }, [underWay]);
   const [forget, forgetting] = useAction(async () => {
     const agreed = await confirmed(t("clusters.delete_title", { id }), t("clusters.delete_text"), t("action.delete"));
     if (!agreed) return;
