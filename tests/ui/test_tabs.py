@@ -203,7 +203,9 @@ def test_a_clip_is_changed_and_deleted(visit: Begin, audio: Path) -> None:
         assert at.service.get(f"/clips/{clip_id}").json()["tags"] == ["one, with a comma"]
         page.click("text=Edit")
         page.fill("[name=tags]", "b, a")
+        page.fill("[name=recorded_at]", "2026-03-02T20:30")
         page.click("text=Save")
+        expect(page.locator("[data-fact=recorded_at]")).to_contain_text("2 Mar 2026, 20:30")
         expect(page.locator("[data-fact=tags]")).to_have_text("Tagsa b")
         assert at.service.get(f"/clips/{clip_id}").json()["tags"] == ["a", "b"]
         page.click("[data-part=clip] >> text=Delete")
@@ -315,6 +317,8 @@ def test_a_report_is_run_and_read(visit: Begin) -> None:
             told.locator("[data-download=html]").click()
         saved = Path(started.value.path()).read_text("utf-8")
         assert "<h1>From the page</h1>" in saved
+        assert f'href="{at.service.url}/api/v1/clips/' in saved  # they lead here from anywhere
+        assert 'href="../' not in saved
 
 
 def test_a_schedule_for_who_knows_no_cron(visit: Begin) -> None:

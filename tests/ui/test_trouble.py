@@ -52,6 +52,7 @@ def test_a_service_that_is_killed_loses_nothing_and_stores_nothing_twice(
     service.start(port=service.port)
     expect(page.locator("[data-state=done]")).to_have_count(60, timeout=60_000)
     assert service.get("/clips/count").json() == {"count": 60}
+    expect(page.locator("[data-upload]", has_text="does not answer")).to_have_count(0)
     told = page.locator("[data-upload] td:nth-child(4) a").all_inner_texts()
     stored = service.get("/clips", limit=100).json()["clips"]
     assert sorted(map(int, told)) == sorted(clip["clip_id"] for clip in stored)

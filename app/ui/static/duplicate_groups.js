@@ -61,11 +61,16 @@ const mayBeRepeats = ({ pairs }) =>
   pairs.length >= LISTED || pairs.some(({ kind }) => kind === null || kind === "repeat_complaint");
 
 /** Whether the visitor wants all clips but the kept deleted. */
-export function agreed(groups, keeperOf) {
-  const gone = groups.flatMap((group) => others(group, keeperOf(group)));
+export async function agreed(groups, keeperOf) {
+  const some = groups.filter((group) => others(group, keeperOf(group)).length > 0);
+  if (!some.length) {
+    tell(t("duplicates.nothing_tied"));
+    return false;
+  }
+  const gone = some.flatMap((group) => others(group, keeperOf(group)));
   const text = [
-    t("duplicates.delete_text", { ids: named(gone, NAMED), kept: named(groups.map(keeperOf), NAMED) }),
-    groups.some(mayBeRepeats) && t("duplicates.delete_repeats"),
+    t("duplicates.delete_text", { ids: named(gone, NAMED), kept: named(some.map(keeperOf), NAMED) }),
+    some.some(mayBeRepeats) && t("duplicates.delete_repeats"),
   ];
   return confirmed(
     t("duplicates.delete_title", { count: gone.length }),

@@ -73,7 +73,7 @@ async function recognise(upload) {
   form.append("audio_file", upload.file, upload.file.name);
   try {
     const answer = await send("/emotion/recognize", form, { headers: { "Idempotency-Key": upload.key } });
-    change(upload.id, { state: "done", answer });
+    change(upload.id, { state: "done", answer, error: null });
   } catch (error) {
     const full = error.type === "queue-full"; // its turn comes
     const away = error.type === "unreachable" || error.type === "unavailable";

@@ -44,6 +44,12 @@ export function Dialogs() {
     if (open && !dialog.current.open) dialog.current.showModal();
     if (!open && dialog.current.open) dialog.current.close();
   }, [open]);
+  useEffect(() => {
+    // Whoever goes elsewhere has not agreed; the key is wanted there, too.
+    const leave = () => question.get()?.Form === Confirmation && question.get().answer(null);
+    addEventListener("hashchange", leave);
+    return () => removeEventListener("hashchange", leave);
+  }, []);
   return html`<dialog
     ref=${dialog}
     aria-labelledby="dialog-title"

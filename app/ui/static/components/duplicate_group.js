@@ -91,7 +91,7 @@ function Member({ clip, group, kept, keep }) {
   const id = clip.clip_id;
   const facts = [
     ["customer_id", clip.customer_id && html`<a href=${address("customers", clip.customer_id)}>${clip.customer_id}</a>`],
-    ["recorded_at", instant(clip.recorded_at ?? clip.stored_at)],
+    [clip.recorded_at ? "recorded_at" : "stored_at", instant(clip.recorded_at ?? clip.stored_at)],
     ["duration", duration(clip.duration)],
     ["tags", clip.tags.length > 0 && clip.tags.map((tag) => html`<span class="tag">${tag}</span> `)],
   ];

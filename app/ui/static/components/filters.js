@@ -30,13 +30,13 @@ export const inBody = (filters) =>
     : { ...filters, min_confidence: Number(filters.min_confidence) };
 
 // datetime-local knows no offset: what is typed is the time here.
-const toLocal = (text) => {
+export const toLocal = (text) => {
   if (!text) return "";
   const at = new Date(text);
   if (Number.isNaN(at.getTime())) return "";
   return new Date(at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 };
-const fromLocal = (text) => {
+export const fromLocal = (text) => {
   const at = new Date(text);
   return Number.isNaN(at.getTime()) ? "" : at.toISOString();
 };

@@ -88,10 +88,10 @@ function csv(uploads) {
     return parts.map((part) => {
       const { warnings = [] } = part;
       const said = { ...part, ...part.scores, file: file.name };
-      return [...COLUMNS.map((name) => said[name]), warnings.join(" "), error ? error.detail || error.type : ""];
+      return [...COLUMNS.map((name) => said[name]), warnings.join(" "), error?.type, error?.detail];
     });
   });
-  const lines = [[...COLUMNS, "warnings", "error"], ...rows].map((row) => row.map(cell).join(","));
+  const lines = [[...COLUMNS, "warnings", "error", "detail"], ...rows].map((row) => row.map(cell).join(","));
   return new Blob(["\ufeff", lines.join("\r\n"), "\r\n"], { type: "text/csv;charset=utf-8" });
 }
 

@@ -5,7 +5,7 @@ import { ApiError, get, patch, remove } from "../api.js";
 import { Duplicates, Neighbours } from "../components/alike.js";
 import { ClipBody } from "../components/clip_body.js";
 import { confirmed } from "../components/dialogs.js";
-import { words } from "../components/filters.js";
+import { LAST, fromLocal, toLocal, words } from "../components/filters.js";
 import { ErrorNote, Loaded, tell } from "../components/notes.js";
 import { Emotion } from "../components/scores.js";
 import { html } from "../html.js";
@@ -63,6 +63,7 @@ const shown = (clip) => ({
   customer_id: clip.customer_id ?? "",
   agent_id: clip.agent_id ?? "",
   call_id: clip.call_id ?? "",
+  recorded_at: toLocal(clip.recorded_at),
   tags: clip.tags.join(", "),
 });
 
@@ -72,7 +73,8 @@ function Edit({ clip, done }) {
     // Only what was changed here: a tag may hold a comma, and others may change the clip, too.
     for (const [name, text] of new FormData(form)) {
       if (text === shown(clip)[name]) continue;
-      changes[name] = name === "tags" ? words(text) : text.trim() || null;
+      const parse = { tags: words, recorded_at: fromLocal }[name] ?? ((one) => one.trim());
+      changes[name] = name === "tags" ? parse(text) : parse(text) || null;
     }
     if (Object.keys(changes).length) {
       await patch(`/clips/${clip.clip_id}`, changes);
@@ -90,6 +92,10 @@ function Edit({ clip, done }) {
     ${["customer_id", "agent_id", "call_id"].map(
       (name) => html`<label>${t(`field.${name}`)}<input name=${name} maxlength="200" defaultValue=${shown(clip)[name]} /></label>`,
     )}
+    <label>
+      ${t("field.recorded_at")}
+      <input type="datetime-local" name="recorded_at" max=${LAST} defaultValue=${shown(clip).recorded_at} />
+    </label>
     <label>${t("field.tags")}<input name="tags" defaultValue=${shown(clip).tags} /></label>
     <p class="buttons"><button class="main" disabled=${saving.busy}>${t("action.save")}</button></p>
     <${ErrorNote} error=${saving.error} />

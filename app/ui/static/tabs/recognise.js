@@ -99,10 +99,13 @@ let remembered = { index: "on" }; // what was typed, for when the visitor comes 
 
 /** What is said of the files: kept with each that is sent from now on. */
 function Said({ form }) {
-  const [before] = useState(remembered);
+  const [before, setBefore] = useState(remembered);
+  const empty = () => setBefore((remembered = { index: "on" }));
   return html`<details class="card" open=${Object.values(before).filter(Boolean).length > 2}>
     <summary>${t("recognise.said")}</summary>
+    <p class="dim">${t("recognise.said_of_all")}</p>
     <form
+      key=${JSON.stringify(before)}
       ref=${form}
       class="fields"
       onSubmit=${(event) => event.preventDefault()}
@@ -120,6 +123,7 @@ function Said({ form }) {
         </select>
       </label>
       <label class="check"><input type="checkbox" name="index" defaultChecked=${Boolean(before.index)} />${t("recognise.index")}</label>
+      <button type="button" onClick=${empty}>${t("recognise.said_reset")}</button>
     </form>
   </details>`;
 }

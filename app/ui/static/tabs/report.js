@@ -1,7 +1,7 @@
 // One report: followed until it is done, then read.
 
 import { useMemo } from "preact/hooks";
-import { get, remove, saveFrom } from "../api.js";
+import { blob, get, remove, save, saveFrom } from "../api.js";
 import { Chart } from "../components/chart.js";
 import { confirmed } from "../components/dialogs.js";
 import { ErrorNote, Loaded, Note, tell } from "../components/notes.js";
@@ -66,7 +66,14 @@ function NotDone({ report }) {
 function Done({ report }) {
   const { id } = report;
   const content = useLoad((signal) => get(`/reports/${id}.json`, {}, { signal }), [id]);
-  const [download, downloading] = useAction((type) => saveFrom(`/reports/${id}.${type}`, `report-${id}.${type}`));
+  const [download, downloading] = useAction(async (type) => {
+    const name = `report-${id}.${type}`;
+    if (type !== "html") return saveFrom(`/reports/${id}.${type}`, name);
+    // Its links to clips are to lead here from wherever the file is opened.
+    const text = await (await blob(`/reports/${id}.html`)).text();
+    const linked = text.replaceAll('href="../clips/', `href="${location.origin}/api/v1/clips/`);
+    return save(new Blob([linked], { type: "text/html" }), name);
+  });
   return html`
     <section class="card" data-part="report" data-state=${report.state}>
       <${Heading} report=${report}>
