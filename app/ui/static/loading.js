@@ -56,7 +56,7 @@ export function useEvery(seconds, on, work) {
 }
 
 /**
- * An action of the visitor's: [run, {busy, error, clear}]. While it is at work it is not begun again.
+ * An action of the visitor's: [run, {busy, error}]. While it is at work it is not begun again.
  */
 export function useAction(action) {
   const [state, setState] = useState({ busy: false, error: null });
@@ -77,7 +77,7 @@ export function useAction(action) {
       busy.current = false;
     }
   };
-  return [run, { ...state, clear: () => setState({ busy: false, error: null }) }];
+  return [run, state];
 }
 
 /** Whether a cluster run or a report is not through yet. */

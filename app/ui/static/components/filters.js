@@ -113,7 +113,7 @@ export function FilterForm({ filters, onChange, counts = true, period = true, wi
               const rest = chosen.filter((one) => one !== label);
               const emotion = event.currentTarget.checked ? [...rest, label] : rest;
               set({ emotion });
-              apply({ emotion });
+              if (!within) apply({ emotion });
             }}
           />
           <${Swatch} ...${markOf(label)} />${emotionName(label)}

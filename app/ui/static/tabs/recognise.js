@@ -1,6 +1,6 @@
 // Drop or record clips: what is heard in them, and what they are like.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { get } from "../api.js";
 import { Duplicates, Neighbours } from "../components/alike.js";
 import { ClipBody } from "../components/clip_body.js";
@@ -95,17 +95,22 @@ function Drop({ limits, take }) {
   </section>`;
 }
 
-let remembered = { index: "on" }; // what was typed, for when the visitor comes back to this tab
+const NOTHING = { index: "on" };
+let remembered = NOTHING; // what was typed, for when the visitor comes back to this tab
 
 /** What is said of the files: kept with each that is sent from now on. */
 function Said({ form }) {
-  const [before, setBefore] = useState(remembered);
-  const empty = () => setBefore((remembered = { index: "on" }));
+  const [emptied, setEmptied] = useState(0); // times, each with a new form
+  const before = useMemo(() => remembered, [emptied]);
+  const empty = () => {
+    remembered = NOTHING;
+    setEmptied(emptied + 1);
+  };
   return html`<details class="card" open=${Object.values(before).filter(Boolean).length > 2}>
     <summary>${t("recognise.said")}</summary>
     <p class="dim">${t("recognise.said_of_all")}</p>
     <form
-      key=${JSON.stringify(before)}
+      key=${emptied}
       ref=${form}
       class="fields"
       onSubmit=${(event) => event.preventDefault()}
@@ -123,7 +128,7 @@ function Said({ form }) {
         </select>
       </label>
       <label class="check"><input type="checkbox" name="index" defaultChecked=${Boolean(before.index)} />${t("recognise.index")}</label>
-      <button type="button" onClick=${empty}>${t("recognise.said_reset")}</button>
+      <button type="button" data-action="empty" onClick=${empty}>${t("recognise.said_reset")}</button>
     </form>
   </details>`;
 }
