@@ -59,11 +59,16 @@ def test_one_sound_at_a_time(visit: Begin, audio: Path) -> None:
     long = io.BytesIO()
     soundfile.write(long, np.concatenate([call] * 40), 48_000, format="FLAC")
     with visit() as at:
-        clip_id = at.service.post_bytes(long.getvalue(), "long.flac").json()["clip_id"]
+        clip_id, twin = (
+            at.service.post_bytes(long.getvalue(), "long.flac").json()["clip_id"] for _ in range(2)
+        )
         assert at.service.get(f"/clips/{clip_id}").json()["duration"] > 40
         page = at.open(f"#/clip/{clip_id}")
         expect(page.locator(".strip span").nth(1)).to_be_visible()  # of several segments
-        wave, other = page.locator("[data-wave-play]"), page.locator("tbody [data-play]").first
+        wave, other = (
+            page.locator("[data-wave-play]"),
+            page.locator(f"[data-part=neighbours] [data-play='{twin}']"),
+        )
         wave.click()
         expect(wave).to_have_attribute("aria-label", "Pause")
         other.click()
@@ -72,7 +77,8 @@ def test_one_sound_at_a_time(visit: Begin, audio: Path) -> None:
         wave.click()
         expect(wave).to_have_attribute("aria-label", "Pause")
         expect(other).to_have_attribute("aria-pressed", "false", timeout=2000)
-        at.service.http.delete(f"{at.service.url}/api/v1/clips/{clip_id}")
+        for one in (clip_id, twin):
+            at.service.http.delete(f"{at.service.url}/api/v1/clips/{one}")
 
 
 def test_what_is_downloaded_is_the_apis(visit: Begin) -> None:

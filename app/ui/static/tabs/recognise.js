@@ -106,7 +106,8 @@ function Said({ form }) {
     remembered = NOTHING;
     setEmptied(emptied + 1);
   };
-  return html`<details class="card" open=${Object.values(before).filter(Boolean).length > 2}>
+  const [open] = useState(Object.values(before).filter(Boolean).length > 2); // at first; then as it is left
+  return html`<details class="card" open=${open}>
     <summary>${t("recognise.said")}</summary>
     <p class="dim">${t("recognise.said_of_all")}</p>
     <form
